@@ -1,0 +1,19 @@
+//! What every Plumb plugin shares.
+//!
+//! Three layers, each using only what stands before it:
+//! * pure: [`code`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`json`], [`config`],
+//!   [`result`]: values in, values out;
+//! * kernel: [`netns`], [`sysctl`], [`lock`], [`netlink`], [`nft`], [`announce`]: verbs that change or read
+//!   the running kernel;
+//! * protocol: [`env`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification asks of a
+//!   plugin.
+//!
+//! A plugin names no netlink crate, `nix` or `libc`: it calls the verbs of this crate.
+
+pub mod addr;
+pub mod code;
+pub mod error;
+pub mod ident;
+pub mod netlink;
+pub mod nft;
+pub mod owner;

@@ -1,0 +1,1 @@
+//! nftables by netlink.

@@ -1,0 +1,4 @@
+//! bridge-attach.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! masquerade.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! static-ipam.
+#![forbid(unsafe_code)]
+
+fn main() {}
