@@ -17,3 +17,6 @@ pub mod ident;
 pub mod netlink;
 pub mod nft;
 pub mod owner;
+
+#[cfg(test)]
+pub(crate) mod testing;

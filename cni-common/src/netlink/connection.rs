@@ -1,0 +1,382 @@
+//! Requests and answers of one netlink family.
+
+use core::fmt;
+use core::marker::PhantomData;
+use std::io;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP,
+    NLMSG_OVERRUN, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable,
+};
+use netlink_sys::Socket;
+
+use super::error::Error;
+use super::frame::{self, Frame, Verdict};
+
+/// A netlink protocol and the type of its messages.
+pub trait Family {
+    /// The protocol number (`NETLINK_*`, linux/netlink.h).
+    const PROTOCOL: isize;
+    /// What is sent and received.
+    type Message: NetlinkSerializable + NetlinkDeserializable;
+}
+
+/// One request, encoded, with the words an error about it begins with.
+pub struct Request<F> {
+    doing: String,
+    kind: u16,
+    flags: u16,
+    body: Vec<u8>,
+    family: PhantomData<F>,
+}
+
+impl<F> fmt::Debug for Request<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("doing", &self.doing)
+            .field("kind", &self.kind)
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Family> Request<F> {
+    /// A request; `doing` reads like `create veth veth9f2c`.
+    pub fn new(doing: impl Into<String>, message: &F::Message) -> Self {
+        let mut body = vec![0; message.buffer_len()];
+        message.serialize(&mut body);
+        Self::raw(doing, message.message_type(), body)
+    }
+
+    /// A request whose body is encoded already: everything after `struct nlmsghdr`.
+    pub fn raw(doing: impl Into<String>, kind: u16, body: Vec<u8>) -> Self {
+        Self {
+            doing: doing.into(),
+            kind,
+            flags: 0,
+            body,
+            family: PhantomData,
+        }
+    }
+
+    /// Adds header flags (`NLM_F_*`, linux/netlink.h).
+    #[must_use]
+    pub fn with(mut self, flags: u16) -> Self {
+        self.flags |= flags;
+        self
+    }
+
+    /// Asks for an acknowledgement of this request of a batch; see [`Connection::batch`].
+    #[must_use]
+    pub fn acked(self) -> Self {
+        self.with(NLM_F_ACK)
+    }
+}
+
+/// An answer as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The message type.
+    pub kind: u16,
+    /// Everything after `struct nlmsghdr`.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    fn decode<F: Family>(
+        &self,
+    ) -> Result<F::Message, <F::Message as NetlinkDeserializable>::Error> {
+        let mut header = NetlinkHeader::default();
+        header.message_type = self.kind;
+        header.length = u32::try_from(frame::HEADER.saturating_add(self.body.len())).unwrap_or(0);
+        F::Message::deserialize(&header, &self.body)
+    }
+}
+
+/// A netlink socket.
+///
+/// It belongs to the network namespace in which it was opened, wherever it is used. The kernel works a request
+/// off inside `sendmsg`, so that every answer is queued when sending returns.
+#[derive(Debug)]
+pub struct Connection<F> {
+    socket: Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+    family: PhantomData<F>,
+}
+
+/// How often a dump that changes interrupted is taken again.
+const DUMP_ATTEMPTS: usize = 20;
+
+/// Room for one datagram: the kernel fills at most 32 KiB in a dump (`netlink_recvmsg` of the kernel).
+const RECEIVE: usize = 64 * 1024;
+
+impl<F: Family> Connection<F> {
+    /// Opens a socket in the calling thread's network namespace.
+    pub fn open() -> Result<Self, Error> {
+        let failed = |error| Error::system("open a netlink socket", &error);
+        let socket = Socket::new(F::PROTOCOL).map_err(failed)?;
+        // All three are refinements that kernels before 4.12, 4.3 and 4.20 do without.
+        let _ = socket.set_ext_ack(true);
+        let _ = socket.set_cap_ack(true);
+        let _ = socket.set_netlink_get_strict_chk(true);
+        Ok(Self {
+            socket,
+            sequence: 0,
+            buffer: Vec::new(),
+            family: PhantomData,
+        })
+    }
+
+    /// Sends one request and waits for its acknowledgement.
+    pub fn execute(&mut self, request: Request<F>) -> Result<(), Error> {
+        self.batch(vec![request])
+    }
+
+    /// Sends the requests in one datagram; the error names the first that failed.
+    ///
+    /// rtnetlink goes on after a request that failed, so a later request must not depend on the success of an
+    /// earlier one; nfnetlink applies a batch as a whole or not at all. The last request is acknowledged, or
+    /// those made with [`Request::acked`].
+    pub fn batch(&mut self, requests: Vec<Request<F>>) -> Result<(), Error> {
+        let mut requests = requests;
+        let acked = requests.iter().rposition(|r| r.flags & NLM_F_ACK != 0);
+        let Some(last) = requests.last_mut() else {
+            return Ok(());
+        };
+        if acked.is_none() {
+            last.flags |= NLM_F_ACK;
+        }
+        let awaited = acked.unwrap_or(requests.len().saturating_sub(1));
+        let first = self.send(&requests)?;
+        let mut failure: Option<Error> = None;
+        loop {
+            // After a failure the awaited acknowledgement may never come: nfnetlink then answers only what failed.
+            let wait = if failure.is_none() {
+                Wait::Forever
+            } else {
+                Wait::Never
+            };
+            let Some(datagram) = self.receive(wait)? else {
+                break;
+            };
+            let mut finished = false;
+            for frame in frame::frames(&datagram).filter(|frame| frame.kind == NLMSG_ERROR) {
+                let Some((place, request)) = answered(&requests, first, &frame) else {
+                    continue;
+                };
+                if let Some(error) = refused(&request.doing, frame.error()) {
+                    failure.get_or_insert(error);
+                }
+                finished |= place == awaited;
+            }
+            self.buffer = datagram;
+            if finished {
+                break;
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Asks for one object; some answer with several messages.
+    ///
+    /// # Errors
+    /// What the kernel refused, and an answer that does not decode.
+    pub fn get(&mut self, request: Request<F>) -> Result<Vec<F::Message>, Error> {
+        let doing = request.doing.clone();
+        self.get_raw(request)?
+            .iter()
+            .map(|reply| {
+                reply
+                    .decode::<F>()
+                    .map_err(|error| Error::protocol(&doing, error.to_string()))
+            })
+            .collect()
+    }
+
+    /// Asks for one object and leaves the answers encoded.
+    pub fn get_raw(&mut self, request: Request<F>) -> Result<Vec<Reply>, Error> {
+        let requests = [request.acked()];
+        let first = self.send(&requests)?;
+        let mut replies = Vec::new();
+        loop {
+            let datagram = self.receive(Wait::Forever)?.unwrap_or_default();
+            let mut finished = false;
+            for frame in frame::frames(&datagram) {
+                let Some((_, request)) = answered(&requests, first, &frame) else {
+                    continue;
+                };
+                match frame.kind {
+                    NLMSG_ERROR => {
+                        if let Some(error) = refused(&request.doing, frame.error()) {
+                            return Err(error);
+                        }
+                        finished = true;
+                    }
+                    NLMSG_NOOP | NLMSG_OVERRUN | NLMSG_DONE => {}
+                    kind => replies.push(Reply {
+                        kind,
+                        body: frame.body.to_vec(),
+                    }),
+                }
+            }
+            self.buffer = datagram;
+            if finished {
+                return Ok(replies);
+            }
+        }
+    }
+
+    /// Asks for all objects, and leaves out what does not decode: other people's objects may carry attributes
+    /// that netlink-packet-route refuses.
+    pub fn dump(&mut self, request: Request<F>) -> Result<Vec<F::Message>, Error> {
+        let replies = self.dump_raw(request)?;
+        Ok(replies
+            .iter()
+            .filter_map(|reply| reply.decode::<F>().ok())
+            .collect())
+    }
+
+    /// Asks for all objects and leaves the answers encoded. A dump that a change interrupted
+    /// (`NLM_F_DUMP_INTR`) is taken again.
+    ///
+    /// # Errors
+    /// `EAGAIN` when changes interrupted every attempt.
+    pub fn dump_raw(&mut self, request: Request<F>) -> Result<Vec<Reply>, Error> {
+        let requests = [request.with(NLM_F_DUMP)];
+        for _ in 0..DUMP_ATTEMPTS {
+            if let Some(replies) = self.dump_once(&requests)? {
+                return Ok(replies);
+            }
+        }
+        let doing = requests.into_iter().map(|request| request.doing);
+        Err(Error::new(
+            doing.collect::<String>(),
+            libc::EAGAIN,
+            "changes kept interrupting the dump",
+        ))
+    }
+
+    /// One dump; `None` when it was interrupted.
+    fn dump_once(&mut self, requests: &[Request<F>]) -> Result<Option<Vec<Reply>>, Error> {
+        let first = self.send(requests)?;
+        let mut replies = Vec::new();
+        let mut interrupted = false;
+        loop {
+            let datagram = self.receive(Wait::Forever)?.unwrap_or_default();
+            let mut finished = false;
+            for frame in frame::frames(&datagram) {
+                let Some((_, request)) = answered(requests, first, &frame) else {
+                    continue;
+                };
+                interrupted |= frame.flags & NLM_F_DUMP_INTR != 0;
+                let verdict = match frame.kind {
+                    NLMSG_ERROR => frame.error(),
+                    NLMSG_DONE => Some(frame.done()),
+                    NLMSG_NOOP | NLMSG_OVERRUN => continue,
+                    kind => {
+                        replies.push(Reply {
+                            kind,
+                            body: frame.body.to_vec(),
+                        });
+                        continue;
+                    }
+                };
+                if let Some(error) = refused(&request.doing, verdict) {
+                    return Err(error);
+                }
+                finished = true;
+            }
+            self.buffer = datagram;
+            if finished {
+                return Ok((!interrupted).then_some(replies));
+            }
+        }
+    }
+
+    /// Sends the requests in one datagram; gives the sequence number of the first.
+    fn send(&mut self, requests: &[Request<F>]) -> Result<u32, Error> {
+        let first = self.sequence.wrapping_add(1);
+        let mut datagram = Vec::with_capacity(1024);
+        for request in requests {
+            self.sequence = self.sequence.wrapping_add(1);
+            let flags = request.flags | NLM_F_REQUEST;
+            let length = request.body.len();
+            frame::write(
+                &mut datagram,
+                request.kind,
+                flags,
+                self.sequence,
+                length,
+                |space| {
+                    space.copy_from_slice(&request.body);
+                },
+            );
+        }
+        loop {
+            match self.socket.send(&datagram, 0) {
+                Ok(_) => return Ok(first),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let doing = requests
+                        .first()
+                        .map_or("", |request| request.doing.as_str());
+                    return Err(Error::system(doing, &error));
+                }
+            }
+        }
+    }
+
+    /// One datagram of the kernel, in the connection's buffer, which the caller puts back.
+    fn receive(&mut self, wait: Wait) -> Result<Option<Vec<u8>>, Error> {
+        let flags = libc::MSG_TRUNC
+            | match wait {
+                Wait::Forever => 0,
+                Wait::Never => libc::MSG_DONTWAIT,
+            };
+        let mut buffer = core::mem::take(&mut self.buffer);
+        buffer.clear();
+        buffer.reserve(RECEIVE);
+        loop {
+            buffer.clear();
+            match self.socket.recv_from(&mut buffer, flags) {
+                // Any process may send to a netlink socket; only the kernel has port 0.
+                Ok((_, sender)) if sender.port_number() != 0 => {}
+                Ok((length, _)) if length > buffer.len() => {
+                    return Err(Error::protocol(
+                        "read from netlink",
+                        format!("an answer of {length} bytes does not fit"),
+                    ));
+                }
+                Ok(_) => return Ok(Some(buffer)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(Error::system("read from netlink", &error)),
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Wait {
+    Forever,
+    Never,
+}
+
+/// Which request a message answers; `None` for one that belongs to an earlier exchange.
+fn answered<'a, F>(
+    requests: &'a [Request<F>],
+    first: u32,
+    frame: &Frame<'_>,
+) -> Option<(usize, &'a Request<F>)> {
+    let place = usize::try_from(frame.sequence.wrapping_sub(first)).ok()?;
+    requests.get(place).map(|request| (place, request))
+}
+
+fn refused(doing: &str, verdict: Option<Verdict>) -> Option<Error> {
+    match verdict {
+        Some(Verdict { errno: 0, .. }) => None,
+        Some(Verdict { errno, message }) => Some(Error::new(doing, errno, message)),
+        None => Some(Error::protocol(doing, "an acknowledgement is too short")),
+    }
+}

@@ -1,0 +1,133 @@
+//! What the kernel refused, and in which words.
+
+use core::fmt;
+use std::io;
+
+use nix::errno::Errno;
+
+use crate::code::Code;
+use crate::error::{Cause, Error as Reported};
+
+/// A request that failed: what was being done, the error number, and the kernel's own sentence if it gave one.
+///
+/// Reads `create veth veth9f2c: mtu less than device minimum (EINVAL)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What was being done, such as `create veth veth9f2c`.
+    pub doing: String,
+    /// The error number, positive.
+    pub errno: i32,
+    /// The extended acknowledgement's sentence (`NLMSGERR_ATTR_MSG`, linux/netlink.h); empty when there is none.
+    pub message: String,
+}
+
+impl Error {
+    /// An error of the kernel with its extended acknowledgement, which may be empty.
+    pub fn new(doing: impl Into<String>, errno: i32, message: impl Into<String>) -> Self {
+        Self {
+            doing: doing.into(),
+            errno,
+            message: message.into(),
+        }
+    }
+
+    /// A failed system call.
+    pub fn system(doing: impl Into<String>, error: &io::Error) -> Self {
+        Self::new(doing, error.raw_os_error().unwrap_or(libc::EIO), "")
+    }
+
+    /// An answer that makes no sense.
+    pub fn protocol(doing: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(doing, libc::EPROTO, message)
+    }
+
+    /// Whether a thing of that name or address exists already (`EEXIST`).
+    pub fn is_taken(&self) -> bool {
+        self.errno == libc::EEXIST
+    }
+
+    /// Whether the thing the request was about does not exist: a link (`ENODEV`), an nftables object (`ENOENT`),
+    /// a route (`ESRCH`) or an address (`EADDRNOTAVAIL`).
+    pub fn is_absent(&self) -> bool {
+        matches!(
+            self.errno,
+            libc::ENODEV | libc::ENOENT | libc::ESRCH | libc::EADDRNOTAVAIL
+        )
+    }
+
+    /// The sentence without the step: `mtu less than device minimum (EINVAL)`.
+    fn sentence(&self) -> String {
+        let errno = Errno::from_raw(self.errno);
+        let words = if self.message.is_empty() {
+            errno.desc().to_lowercase()
+        } else {
+            self.message.trim_end_matches('.').to_owned()
+        };
+        if errno == Errno::UnknownErrno {
+            format!("{words} (errno {})", self.errno)
+        } else {
+            format!("{words} ({errno:?})")
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.doing, self.sentence())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Cause for Error {
+    /// [`Code::Kernel`], or [`Code::TryAgain`] where the kernel itself says so. A caller that knows whose thing
+    /// is in the way turns `EEXIST` into [`Code::Taken`].
+    fn cause(self) -> Reported {
+        let code = match self.errno {
+            libc::EBUSY | libc::EAGAIN | libc::EINTR => Code::TryAgain,
+            _ => Code::Kernel,
+        };
+        Reported::new(code, self.sentence()).at(self.doing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_own_sentence_is_kept() {
+        let error = Error::new(
+            "create veth veth9f2c",
+            libc::EINVAL,
+            "mtu less than device minimum",
+        );
+        assert_eq!(
+            error.to_string(),
+            "create veth veth9f2c: mtu less than device minimum (EINVAL)"
+        );
+        let reported = error.clone().cause();
+        assert_eq!(reported.to_string(), error.to_string());
+        assert_eq!(reported.code(), Code::Kernel);
+    }
+
+    #[test]
+    fn without_a_sentence_the_error_number_speaks() {
+        let error = Error::new("create bridge cni0", libc::EEXIST, "");
+        assert_eq!(
+            error.to_string(),
+            "create bridge cni0: file exists (EEXIST)"
+        );
+        assert!(error.is_taken());
+        let unknown = Error::new("x", 4095, "");
+        assert_eq!(unknown.to_string(), "x: unknown errno (errno 4095)");
+    }
+
+    #[test]
+    fn what_may_pass_later_says_so() {
+        assert_eq!(
+            Error::new("x", libc::EBUSY, "").cause().code(),
+            Code::TryAgain
+        );
+    }
+}
