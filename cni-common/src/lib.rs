@@ -1,10 +1,9 @@
 //! What every Plumb plugin shares.
 //!
 //! Three layers, each using only what stands before it:
-//! * pure: [`code`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`json`], [`config`],
-//!   [`result`]: values in, values out;
-//! * kernel: [`netns`], [`sysctl`], [`lock`], [`netlink`], [`nft`], [`announce`]: verbs that change or read
-//!   the running kernel;
+//! * pure: [`code`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`json`], [`args`], [`result`]:
+//!   values in, values out;
+//! * kernel: [`netlink`], [`nft`]: verbs that change or read the running kernel;
 //! * protocol: [`env`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification asks of a
 //!   plugin.
 //!
@@ -14,9 +13,12 @@ pub mod addr;
 pub mod code;
 pub mod error;
 pub mod ident;
+pub mod json;
 pub mod netlink;
 pub mod nft;
 pub mod owner;
+pub mod result;
+pub mod version;
 
 #[cfg(test)]
 pub(crate) mod testing;

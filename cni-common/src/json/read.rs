@@ -1,0 +1,428 @@
+//! Reading keys one by one, and recording what is wrong with them.
+
+use core::fmt;
+use core::str::FromStr;
+use std::cell::RefCell;
+
+use super::Json;
+use crate::code::Code;
+use crate::error::Error;
+use crate::ident::Invalid;
+
+/// What was found wrong while a configuration was read.
+#[derive(Debug, Default)]
+pub struct Problems(RefCell<Vec<(Code, String)>>);
+
+impl Problems {
+    /// Records a fault.
+    pub fn add(&self, code: Code, text: impl Into<String>) {
+        self.0.borrow_mut().push((code, text.into()));
+    }
+
+    /// All that was recorded, as one error: its code is 6 if a value has the wrong type, else 7 if a value is
+    /// impossible, else that of the first fault.
+    pub fn finish(&self) -> Result<(), Error> {
+        let list = self.0.borrow();
+        let code_of = |code: Code| {
+            list.iter()
+                .map(|(found, _)| *found)
+                .find(|found| *found == code)
+        };
+        let Some(code) = code_of(Code::Decode)
+            .or_else(|| code_of(Code::InvalidConfig))
+            .or_else(|| list.first().map(|(code, _)| *code))
+        else {
+            return Ok(());
+        };
+        let texts: Vec<&str> = list.iter().map(|(_, text)| text.as_str()).collect();
+        Err(Error::new(code, texts.join("; ")))
+    }
+}
+
+/// A value that is present, and the path of keys that leads to it.
+#[derive(Clone)]
+pub struct Value<'a> {
+    json: &'a Json,
+    path: String,
+    problems: &'a Problems,
+}
+
+impl<'a> Value<'a> {
+    /// The path, such as `ipam.addresses[0].gateway`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The value as it was written.
+    pub fn json(&self) -> &'a Json {
+        self.json
+    }
+
+    /// Records that the value cannot be: `rule` completes the sentence `mtu: 10 …`.
+    pub fn refuse(&self, rule: impl fmt::Display) {
+        self.problem(Code::InvalidConfig, rule);
+    }
+
+    /// Records that the value asks for what cannot be done here.
+    pub fn unsupported(&self, why: impl fmt::Display) {
+        self.problem(Code::Unsupported, why);
+    }
+
+    fn problem(&self, code: Code, rule: impl fmt::Display) {
+        self.problems.add(
+            code,
+            format!("{}: {} {rule}", self.path, self.json.to_line()),
+        );
+    }
+
+    fn wrong_type(&self, wanted: &str) {
+        self.problems.add(
+            Code::Decode,
+            format!(
+                "{}: {} is {}, where {wanted} is wanted",
+                self.path,
+                self.json.to_line(),
+                self.json.kind()
+            ),
+        );
+    }
+
+    /// The value as a string.
+    pub fn string(&self) -> Option<&'a str> {
+        if let Json::String(text) = self.json {
+            return Some(text);
+        }
+        self.wrong_type("a string");
+        None
+    }
+
+    /// The value as a boolean.
+    pub fn bool(&self) -> Option<bool> {
+        if let Json::Bool(value) = self.json {
+            return Some(*value);
+        }
+        self.wrong_type("true or false");
+        None
+    }
+
+    /// The value as a whole number within `allowed`.
+    pub fn integer(&self, allowed: core::ops::RangeInclusive<i64>) -> Option<i64> {
+        let Json::Number(number) = self.json else {
+            self.wrong_type("a whole number");
+            return None;
+        };
+        if number.is_f64() {
+            self.wrong_type("a whole number");
+            return None;
+        }
+        let number = number.as_i64().filter(|number| allowed.contains(number));
+        if number.is_none() {
+            self.refuse(format_args!(
+                "must be between {} and {}",
+                allowed.start(),
+                allowed.end()
+            ));
+        }
+        number
+    }
+
+    /// The value as a number without sign that is at most `most`.
+    pub fn unsigned(&self, most: u32) -> Option<u32> {
+        self.integer(0..=i64::from(most))
+            .and_then(|number| u32::try_from(number).ok())
+    }
+
+    /// The value as an object.
+    pub fn object(&self) -> Option<Object<'a>> {
+        if let Json::Object(entries) = self.json {
+            return Some(Object {
+                entries,
+                path: self.path.clone(),
+                problems: self.problems,
+            });
+        }
+        self.wrong_type("an object");
+        None
+    }
+
+    /// The items of a list; none when it is no list.
+    pub fn items(&self) -> Vec<Self> {
+        let Json::Array(items) = self.json else {
+            self.wrong_type("a list");
+            return Vec::new();
+        };
+        items
+            .iter()
+            .enumerate()
+            .map(|(place, json)| Self {
+                json,
+                path: format!("{}[{place}]", self.path),
+                problems: self.problems,
+            })
+            .collect()
+    }
+
+    /// The value as text that `T` can be parsed from.
+    pub fn parse<T: FromStr<Err = Invalid>>(&self) -> Option<T> {
+        self.parse_with(T::from_str)
+    }
+
+    /// The value as text that `parse` accepts.
+    pub fn parse_with<T>(&self, parse: impl FnOnce(&str) -> Result<T, Invalid>) -> Option<T> {
+        match parse(self.string()?) {
+            Ok(value) => Some(value),
+            Err(invalid) => {
+                self.problems
+                    .add(Code::InvalidConfig, format!("{}: {invalid}", self.path));
+                None
+            }
+        }
+    }
+}
+
+/// An object whose keys are read one by one.
+#[derive(Clone)]
+pub struct Object<'a> {
+    entries: &'a [(String, Json)],
+    path: String,
+    problems: &'a Problems,
+}
+
+impl<'a> Object<'a> {
+    /// The outermost object.
+    ///
+    /// # Errors
+    /// Code 6 when the document is no object.
+    pub fn root(json: &'a Json, problems: &'a Problems) -> Result<Self, Error> {
+        let Json::Object(entries) = json else {
+            return Err(Error::new(
+                Code::Decode,
+                format!(
+                    "the configuration is {}, where an object is wanted",
+                    json.kind()
+                ),
+            ));
+        };
+        Ok(Self {
+            entries,
+            path: String::new(),
+            problems,
+        })
+    }
+
+    /// An object without keys, for what is optional.
+    pub fn empty(problems: &'a Problems) -> Self {
+        Self {
+            entries: &[],
+            path: String::new(),
+            problems,
+        }
+    }
+
+    /// The path of one of its keys.
+    pub fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            return key.to_owned();
+        }
+        format!("{}.{key}", self.path)
+    }
+
+    /// Records that a key is missing or contradicts another; `text` follows the key's path.
+    pub fn refuse(&self, key: &str, text: impl fmt::Display) {
+        self.problems.add(
+            Code::InvalidConfig,
+            format!("{}: {text}", self.path_of(key)),
+        );
+    }
+
+    /// The value of a key, in any case, the last of duplicates; `null` is absent.
+    pub fn get(&self, key: &str) -> Option<Value<'a>> {
+        self.find(key).filter(|value| *value.json != Json::Null)
+    }
+
+    /// Like [`Object::get`], but an explicit `null` is found.
+    pub fn find(&self, key: &str) -> Option<Value<'a>> {
+        let named = |entry: &&(String, Json)| entry.0.eq_ignore_ascii_case(key);
+        let set = |entry: &&(String, Json)| named(entry) && entry.1 != Json::Null;
+        // In Go a `null` leaves what an earlier duplicate set.
+        let entry = self
+            .entries
+            .iter()
+            .rfind(set)
+            .or_else(|| self.entries.iter().rfind(named));
+        entry.map(|(_, json)| Value {
+            json,
+            path: self.path_of(key),
+            problems: self.problems,
+        })
+    }
+
+    /// The keys and values as written, for a map whose keys the user chooses.
+    pub fn entries(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+        self.entries.iter().map(|(key, json)| {
+            let value = Value {
+                json,
+                path: self.path_of(key),
+                problems: self.problems,
+            };
+            (key.as_str(), value)
+        })
+    }
+
+    /// A string.
+    pub fn string(&self, key: &str) -> Option<&'a str> {
+        self.get(key)?.string()
+    }
+
+    /// A string that is not empty; the empty one is absent.
+    pub fn text(&self, key: &str) -> Option<&'a str> {
+        self.string(key).filter(|text| !text.is_empty())
+    }
+
+    /// A boolean; absent is `false`.
+    pub fn flag(&self, key: &str) -> bool {
+        self.get(key)
+            .and_then(|value| value.bool())
+            .unwrap_or(false)
+    }
+
+    /// A number without sign that is at most `most`.
+    pub fn unsigned(&self, key: &str, most: u32) -> Option<u32> {
+        self.get(key)?.unsigned(most)
+    }
+
+    /// An object.
+    pub fn object(&self, key: &str) -> Option<Object<'a>> {
+        self.get(key)?.object()
+    }
+
+    /// The items of a list; absent is empty.
+    pub fn items(&self, key: &str) -> Vec<Value<'a>> {
+        self.get(key).map(|value| value.items()).unwrap_or_default()
+    }
+
+    /// The strings of a list; absent is empty.
+    pub fn strings(&self, key: &str) -> Vec<String> {
+        self.items(key)
+            .iter()
+            .filter_map(|item| item.string().map(str::to_owned))
+            .collect()
+    }
+
+    /// Text that `T` can be parsed from; the empty text is absent.
+    pub fn parse<T: FromStr<Err = Invalid>>(&self, key: &str) -> Option<T> {
+        self.parse_with(key, T::from_str)
+    }
+
+    /// Text that `parse` accepts; the empty text is absent.
+    pub fn parse_with<T>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        let value = self.get(key)?;
+        if *value.json == Json::String(String::new()) {
+            return None;
+        }
+        value.parse_with(parse)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::{Cidr, Mac};
+
+    fn read<T>(text: &str, with: impl FnOnce(&Object<'_>) -> T) -> (T, Result<(), Error>) {
+        let json = Json::parse(text.as_bytes()).unwrap();
+        let problems = Problems::default();
+        let value = with(&Object::root(&json, &problems).unwrap());
+        (value, problems.finish())
+    }
+
+    #[test]
+    fn keys_match_in_any_case_and_the_last_counts() {
+        let (bridge, ok) = read(r#"{"bridge":"a","BRIDGE":"z","Bridge":"b"}"#, |o| {
+            o.string("bridge").map(str::to_owned)
+        });
+        assert_eq!(bridge.as_deref(), Some("b"));
+        assert_eq!(ok, Ok(()));
+    }
+
+    #[test]
+    fn null_is_absent_and_leaves_an_earlier_duplicate() {
+        let (read_, ok) = read(r#"{"mtu":1400,"mtu":null,"x":null}"#, |o| {
+            (
+                o.unsigned("mtu", 9000),
+                o.get("x").is_none(),
+                o.find("x").is_some(),
+            )
+        });
+        assert_eq!(read_, (Some(1400), true, true));
+        assert_eq!(ok, Ok(()));
+    }
+
+    #[test]
+    fn an_empty_string_is_no_address() {
+        let (gateway, ok) = read(r#"{"gateway":""}"#, |o| o.parse::<Cidr>("gateway"));
+        assert_eq!(gateway, None);
+        assert_eq!(ok, Ok(()));
+    }
+
+    #[test]
+    fn all_faults_are_reported_at_once_with_path_and_value() {
+        let text = r#"{"ipam":{"mtu":99999,"on":"yes","macs":["zz"]}}"#;
+        let ((), failed) = read(text, |o| {
+            let ipam = o.object("ipam").unwrap();
+            ipam.unsigned("mtu", 65535);
+            ipam.flag("on");
+            for mac in ipam.items("macs") {
+                mac.parse::<Mac>();
+            }
+        });
+        let failed = failed.unwrap_err();
+        assert_eq!(failed.code(), Code::Decode);
+        assert_eq!(
+            failed.to_string(),
+            "ipam.mtu: 99999 must be between 0 and 65535; \
+             ipam.on: \"yes\" is a string, where true or false is wanted; \
+             ipam.macs[0]: \"zz\" is not a MAC address, such as 02:00:00:00:00:01"
+        );
+    }
+
+    #[test]
+    fn an_impossible_value_has_code_7_and_an_unsupported_one_code_2() {
+        let ((), refused) = read(r#"{"a":5}"#, |o| {
+            o.get("a").unwrap().unsupported("is not built");
+        });
+        assert_eq!(refused.unwrap_err().code(), Code::Unsupported);
+        let ((), refused) = read(r#"{"a":5}"#, |o| {
+            o.get("a").unwrap().unsupported("is not built");
+            o.refuse("b", "is missing");
+        });
+        assert_eq!(refused.unwrap_err().code(), Code::InvalidConfig);
+    }
+
+    #[test]
+    fn a_fraction_is_no_whole_number() {
+        let (number, failed) = read(r#"{"mtu":1500.0}"#, |o| o.unsigned("mtu", 9000));
+        assert_eq!(number, None);
+        assert_eq!(failed.unwrap_err().code(), Code::Decode);
+    }
+
+    #[test]
+    fn what_is_not_one_document_is_refused() {
+        for text in ["", "{", "{} {}", "{\"a\":}", "\u{feff}{}"] {
+            assert_eq!(
+                Json::parse(text.as_bytes()).unwrap_err().code(),
+                Code::Decode,
+                "{text:?}"
+            );
+        }
+        let problems = Problems::default();
+        for text in ["[]", "3", "null", "\"x\""] {
+            let json = Json::parse(text.as_bytes()).unwrap();
+            assert!(Object::root(&json, &problems).is_err(), "{text}");
+        }
+    }
+}
