@@ -1,0 +1,44 @@
+//! Waiting without sleeping blindly, and doing things at the same time.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Asks `holds` again and again until it says yes or time is up, and returns its last answer.
+pub fn until(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + within;
+    loop {
+        if holds() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Calls `act` with 0 to `count - 1` in threads that all start at the same moment, in the caller's namespaces, and
+/// returns what they returned, in order.
+#[track_caller]
+pub fn at_once<T: Send>(count: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let start = Barrier::new(count);
+    let joined = thread::scope(|scope| {
+        let begin = |index| {
+            let (start, act) = (&start, &act);
+            scope.spawn(move || {
+                start.wait();
+                act(index)
+            })
+        };
+        let threads: Vec<_> = (0..count).map(begin).collect();
+        threads
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect::<Vec<_>>()
+    });
+    joined
+        .into_iter()
+        .map(|result| result.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked)))
+        .collect()
+}

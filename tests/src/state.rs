@@ -1,0 +1,139 @@
+//! The state of a namespace, to compare before and after.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::Node;
+
+/// Everything the suite may change in a namespace, without what changes by itself (timers, counters).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    sections: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl State {
+    #[track_caller]
+    pub(crate) fn of(node: &Node) -> Self {
+        let json = |argv: &[&str]| {
+            let text = node.exec(argv);
+            let values: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
+            values
+                .into_iter()
+                .map(|value| steady(value).to_string())
+                .collect()
+        };
+        let text = |argv: &[&str]| node.exec(argv).lines().filter_map(steady_line).collect();
+        let sections = BTreeMap::from([
+            ("links", json(&["ip", "-j", "-d", "link"])),
+            ("addresses", json(&["ip", "-j", "addr"])),
+            (
+                "IPv4 routes",
+                json(&["ip", "-j", "-d", "-4", "route", "show", "table", "all"]),
+            ),
+            (
+                "IPv6 routes",
+                json(&["ip", "-j", "-d", "-6", "route", "show", "table", "all"]),
+            ),
+            ("IPv4 routing rules", json(&["ip", "-j", "-4", "rule"])),
+            ("IPv6 routing rules", json(&["ip", "-j", "-6", "rule"])),
+            ("forwarding database", json(&["bridge", "-j", "fdb"])),
+            ("nftables", text(&["nft", "list", "ruleset"])),
+            ("iptables", text(&["iptables-save"])),
+            ("ip6tables", text(&["ip6tables-save"])),
+            ("settings", settings(node)),
+        ]);
+        Self { sections }
+    }
+
+    /// One line for each thing that is in one state only: `-` here, `+` in `after`.
+    pub fn differences(&self, after: &Self) -> Vec<String> {
+        let mut differences = Vec::new();
+        for (section, before) in &self.sections {
+            let after = &after.sections[section];
+            let gone = before
+                .iter()
+                .filter(|line| !after.contains(line))
+                .map(|line| format!("- {section}: {line}"));
+            let new = after
+                .iter()
+                .filter(|line| !before.contains(line))
+                .map(|line| format!("+ {section}: {line}"));
+            differences.extend(gone.chain(new));
+        }
+        differences
+    }
+}
+
+/// Without timers, lifetimes, and what the kernel's own address autoconfiguration is doing.
+fn steady(mut value: Value) -> Value {
+    const PASSING: [&str; 4] = [
+        "valid_life_time",
+        "preferred_life_time",
+        "used",
+        "tentative",
+    ];
+    if let Some(keys) = value.as_object_mut() {
+        keys.retain(|name, _| !name.ends_with("_timer") && !PASSING.contains(&name.as_str()));
+        for value in keys.values_mut() {
+            *value = steady(value.take());
+        }
+    } else if let Some(items) = value.as_array_mut() {
+        for item in items {
+            *item = steady(item.take());
+        }
+    }
+    value
+}
+
+/// A line of a rule listing without counter values; comments of iptables-save have the time in them.
+fn steady_line(line: &str) -> Option<String> {
+    let line = line.trim_end();
+    if line.is_empty() || line.starts_with('#') {
+        return None;
+    }
+    let mut words: Vec<&str> = line.split(' ').collect();
+    for at in 1..words.len() {
+        if ["packets", "bytes", "expires"].contains(&words[at - 1]) {
+            words[at] = "…";
+        }
+    }
+    if line.starts_with(':') {
+        words.retain(|word| !word.starts_with('['));
+    }
+    Some(words.join(" "))
+}
+
+fn settings(node: &Node) -> Vec<String> {
+    let read = || {
+        let mut settings = Vec::new();
+        for tree in [
+            "net/ipv4/ip_forward",
+            "net/ipv4/conf",
+            "net/ipv6/conf",
+            "net/bridge",
+        ] {
+            collect(Path::new("/proc/sys"), tree, &mut settings);
+        }
+        settings
+    };
+    node.run(read)
+}
+
+fn collect(root: &Path, name: &str, settings: &mut Vec<String>) {
+    let path = root.join(name);
+    if let Ok(entries) = fs::read_dir(&path) {
+        let mut names: Vec<_> = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        for entry in names {
+            collect(root, &format!("{name}/{entry}"), settings);
+        }
+    } else if let Ok(value) = fs::read_to_string(&path) {
+        settings.push(format!("{name} = {}", value.trim_end()));
+    }
+}
