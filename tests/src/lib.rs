@@ -36,6 +36,7 @@ mod node;
 mod outcome;
 mod plugin;
 mod process;
+mod setgroups;
 mod skip;
 mod state;
 mod userns;

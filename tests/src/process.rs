@@ -13,7 +13,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::{Node, until};
+use crate::{Node, setgroups, until};
 
 /// A program running in a namespace. It is killed with its process group when this value is dropped.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ impl Process {
             // A process outlives neither the test nor a test run that is killed. The signal comes with the end of the
             // thread that spawned, so this must be the test's own and the child enters the namespace by itself.
             set_pdeathsig(Signal::SIGKILL)?;
+            setgroups::pretend()?;
             if let Some(netns) = &netns {
                 #[expect(
                     clippy::disallowed_methods,
@@ -54,7 +55,7 @@ impl Process {
             .stderr(errors)
             .process_group(0);
         #[expect(unsafe_code, reason = "the child has to enter its namespace by itself")]
-        // SAFETY: between fork and exec the closure makes two system calls and neither allocates nor locks.
+        // SAFETY: between fork and exec the closure makes three system calls and neither allocates nor locks.
         let command = unsafe { command.pre_exec(enter) };
         let spawned = command.spawn();
         let child =
@@ -139,7 +140,7 @@ pub struct Capture {
 impl Capture {
     #[track_caller]
     pub(crate) fn start(node: &Node, link: &str, filter: &str) -> Self {
-        // As root of a user namespace there is no other user to become.
+        // The files of the test are not another user's to read.
         let process = node.spawn([
             "tcpdump",
             "-Z",
