@@ -1,0 +1,81 @@
+# The commands of the README. Each installs what it needs and this machine lacks (.ci/setup).
+# Only `make install` writes outside this folder, and only below DESTDIR; nothing else needs root but set-up.
+
+MACHINE := $(shell uname -m)
+TARGET  := $(MACHINE)-unknown-linux-musl
+CARGO   := cargo
+RELEASE := target/$(TARGET)/release
+PLUGINS := $(sort $(notdir $(wildcard plugins/*)))
+
+DESTDIR :=
+BINDIR  := /opt/cni/bin
+
+export TARGET
+
+.PHONY: build tutorial test test-reference bench install install-links clean
+.PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell
+
+# The plugins have a cargo call of their own: built together with the lab they would get the features it wants of their
+# dependencies, and with serde_json's `std` comes run-time detection that costs a third of a plugin's start.
+build:
+	@.ci/setup build
+	$(CARGO) build --locked --target $(TARGET) --release $(addprefix --package=,$(PLUGINS))
+	$(CARGO) build --locked --target $(TARGET) --release --package=plumb-lab
+
+# The topology of the tutorial, built up and proven to work, as an ordinary user or as root.
+tutorial: build
+	@.ci/setup tutorial
+	@conf-examples/tutorial/run $(abspath $(RELEASE))
+
+# Everything that is tested on this kernel; what could not run is listed at the end.
+test: build
+	@.ci/setup test tutorial
+	@PLUGIN_DIR=$(abspath $(RELEASE)) .ci/test
+
+# The contract tests against the Go plugins that ours take the place of.
+test-reference:
+	@.ci/setup build test
+	@PLUGIN_DIR=$$(.ci/reference-plugins) && export PLUGIN_DIR && \
+		$(CARGO) test --locked --target $(TARGET) --package=plumb-tests --test=contract
+
+# Our chain against the Go plugins' for the same work. BENCH=quick for a first impression.
+bench: build
+	@.ci/setup test
+	@PLUGIN_DIR=$(abspath $(RELEASE)) REFERENCE_DIR=$$(.ci/reference-plugins) && export PLUGIN_DIR REFERENCE_DIR && \
+		$(CARGO) bench --locked --target $(TARGET) --package=plumb-tests --bench=chain
+
+lint: lint-format lint-clippy lint-doc lint-shell
+
+lint-format lint-clippy lint-doc lint-shell: lint-setup
+lint-setup:
+	@.ci/setup build lint
+lint-format:
+	$(CARGO) fmt --all --check
+lint-clippy:
+	$(CARGO) clippy --locked --target $(TARGET) --workspace --all-targets --all-features --quiet -- -D warnings
+lint-doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --target $(TARGET) --workspace --no-deps --quiet
+lint-shell:
+	shellcheck $$(git grep -lI -e '^#!/bin/sh' -e '^#!/usr/bin/env bash')
+
+# Each file appears complete or not at all, also where a runtime is executing the one it replaces.
+install: build
+	install -d $(DESTDIR)$(BINDIR)
+	@set -e; for plugin in $(PLUGINS); do \
+		echo "install $(DESTDIR)$(BINDIR)/$$plugin"; \
+		install -m 755 $(RELEASE)/$$plugin $(DESTDIR)$(BINDIR)/.$$plugin.new; \
+		mv -f $(DESTDIR)$(BINDIR)/.$$plugin.new $(DESTDIR)$(BINDIR)/$$plugin; \
+	done
+
+# Under the names of the Go plugins they take the place of.
+install-links: install
+	@set -e; for link in bridge=bridge-attach static=static-ipam dhcp=dhcp-ipam firewall=masquerade; do \
+		name=$${link%%=*}; plugin=$${link##*=}; \
+		[ -e $(DESTDIR)$(BINDIR)/$$plugin ] || continue; \
+		echo "link $(DESTDIR)$(BINDIR)/$$name -> $$plugin"; \
+		ln -sfn $$plugin $(DESTDIR)$(BINDIR)/.$$name.new; \
+		mv -fT $(DESTDIR)$(BINDIR)/.$$name.new $(DESTDIR)$(BINDIR)/$$name; \
+	done
+
+clean:
+	rm -rf target .cache
