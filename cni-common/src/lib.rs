@@ -3,21 +3,29 @@
 //! Three layers, each using only what stands before it:
 //! * pure: [`code`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`json`], [`args`], [`result`]:
 //!   values in, values out;
-//! * kernel: [`netlink`], [`nft`]: verbs that change or read the running kernel;
-//! * protocol: [`env`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification asks of a
-//!   plugin.
+//! * kernel: [`netns`], [`netlink`], [`nft`]: verbs that change or read the running kernel;
+//! * protocol: [`env`], [`config`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification
+//!   asks of a plugin.
 //!
 //! A plugin names no netlink crate, `nix` or `libc`: it calls the verbs of this crate.
 
 pub mod addr;
+pub mod args;
 pub mod code;
+pub mod config;
+pub mod delegate;
+pub mod env;
 pub mod error;
 pub mod ident;
 pub mod json;
+pub mod log;
 pub mod netlink;
+pub mod netns;
 pub mod nft;
 pub mod owner;
+pub mod plugin;
 pub mod result;
+pub mod undo;
 pub mod version;
 
 #[cfg(test)]

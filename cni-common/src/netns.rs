@@ -1,0 +1,252 @@
+//! Network namespaces: opening, comparing, and working inside one.
+//!
+//! A namespace belongs to a thread, not to the process: `/proc/self` names that of the main thread, so
+//! everything here goes through `/proc/thread-self`. What is opened inside a namespace, a socket above all,
+//! stays in it wherever it is used.
+#![expect(
+    unsafe_code,
+    reason = "the type of a namespace is read by an ioctl that nix does not wrap"
+)]
+
+use core::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::sys::statfs::{FsType, NSFS_MAGIC, PROC_SUPER_MAGIC, fstatfs};
+
+use crate::code::Code;
+use crate::error::{Cause, Error as Reported};
+
+/// Where a thread finds its own network namespace.
+const CURRENT: &str = "/proc/thread-self/ns/net";
+
+/// An open network namespace, kept alive while it is open.
+#[derive(Debug)]
+pub struct Netns {
+    file: File,
+}
+
+/// Why a namespace could not be opened or entered.
+#[derive(Debug)]
+pub struct Error {
+    /// The path that was opened; empty when entering failed.
+    pub path: PathBuf,
+    /// What is the matter.
+    pub problem: Problem,
+}
+
+/// What is the matter with a namespace.
+#[derive(Debug)]
+pub enum Problem {
+    /// There is nothing at the path.
+    Absent,
+    /// What is there is not a network namespace.
+    NotANetns,
+    /// A system call failed.
+    System(io::Error),
+}
+
+impl Error {
+    /// Whether there is nothing at the path.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.problem, Problem::Absent)
+    }
+
+    fn sentence(&self) -> String {
+        let path = self.path.display();
+        match &self.problem {
+            Problem::Absent => format!("there is no network namespace at {path}"),
+            Problem::NotANetns => format!("{path} is not a network namespace"),
+            Problem::System(error) if self.path.as_os_str().is_empty() => error.to_string(),
+            Problem::System(error) => format!("{path}: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Cause for Error {
+    fn cause(self) -> Reported {
+        let code = match self.problem {
+            Problem::Absent => Code::UnknownContainer,
+            Problem::NotANetns => Code::Environment,
+            Problem::System(_) => Code::Io,
+        };
+        Reported::new(code, self.sentence())
+    }
+}
+
+impl Netns {
+    /// Opens the namespace at a path, such as `/run/netns/c1` or `/proc/4711/ns/net`.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let failed = |problem| Error {
+            path: path.to_owned(),
+            problem,
+        };
+        let file = File::open(path).map_err(|error| {
+            // ESRCH: the process behind /proc/PID/ns/net is dead and not yet reaped.
+            let absent = [libc::ENOENT, libc::ENOTDIR, libc::ESRCH].map(Some);
+            failed(if absent.contains(&error.raw_os_error()) {
+                Problem::Absent
+            } else {
+                Problem::System(error)
+            })
+        })?;
+        let netns = Self { file };
+        match netns.is_netns() {
+            Ok(true) => Ok(netns),
+            Ok(false) => Err(failed(Problem::NotANetns)),
+            Err(error) => Err(failed(Problem::System(error))),
+        }
+    }
+
+    /// Opens the namespace of the calling thread.
+    pub fn current() -> Result<Self, Error> {
+        Self::open(CURRENT)
+    }
+
+    /// Whether it is the namespace of the calling thread.
+    pub fn is_current(&self) -> io::Result<bool> {
+        Ok(identity(&self.file)? == identity(&File::open(CURRENT)?)?)
+    }
+
+    /// Whether both are the same namespace.
+    pub fn is_same(&self, other: &Self) -> io::Result<bool> {
+        Ok(identity(&self.file)? == identity(&other.file)?)
+    }
+
+    /// Runs `work` on a thread of its own inside the namespace.
+    ///
+    /// The calling thread never moves: there is nothing to restore when `work` fails.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        let failed = |error: io::Error| Error {
+            path: PathBuf::new(),
+            problem: Problem::System(error),
+        };
+        std::thread::scope(|scope| {
+            let inside = std::thread::Builder::new()
+                .name(String::from("netns"))
+                .spawn_scoped(scope, || {
+                    enter(self.file.as_fd())?;
+                    Ok(work())
+                })
+                .map_err(failed)?;
+            match inside.join() {
+                Ok(done) => done.map_err(failed),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    /// Whether the file is a network namespace. On kernels before 3.19 namespaces are files of procfs and
+    /// cannot be told apart.
+    fn is_netns(&self) -> io::Result<bool> {
+        // linux/nsfs.h: `_IO(0xb7, 0x3)`.
+        const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+        let kind: FsType = fstatfs(&self.file)?.filesystem_type();
+        if kind == PROC_SUPER_MAGIC {
+            return Ok(self.file.metadata()?.is_file());
+        }
+        if kind != NSFS_MAGIC {
+            return Ok(false);
+        }
+        // SAFETY: this ioctl takes no argument, and the descriptor is open for as long as `self` lives.
+        let answer = unsafe { libc::ioctl(self.file.as_raw_fd(), NS_GET_NSTYPE) };
+        match Errno::result(answer) {
+            Ok(kind) => Ok(kind == libc::CLONE_NEWNET),
+            // Kernels before 4.11 do not know the question.
+            Err(Errno::ENOTTY) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl AsRawFd for Netns {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that changes namespaces, on a thread that ends inside"
+)]
+fn enter(netns: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(nix::sched::setns(netns, CloneFlags::CLONE_NEWNET)?)
+}
+
+/// Two files are the same namespace when device and inode are equal (namespaces(7)).
+fn identity(file: &File) -> io::Result<(u64, u64)> {
+    let metadata = file.metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{private_netns, run};
+
+    #[test]
+    fn what_is_absent_and_what_is_no_namespace_are_told_apart() {
+        let absent = Netns::open("/run/netns/no-such-namespace").unwrap_err();
+        assert!(absent.is_absent());
+        assert_eq!(absent.cause().code(), Code::UnknownContainer);
+        for other in [
+            "/dev/null",
+            "/proc/thread-self/ns/mnt",
+            "/etc/hostname",
+            "/proc",
+        ] {
+            let refused = Netns::open(other).unwrap_err();
+            assert!(!refused.is_absent());
+            assert_eq!(
+                refused.to_string(),
+                format!("{other} is not a network namespace")
+            );
+        }
+    }
+
+    #[test]
+    fn a_namespace_knows_itself() {
+        let outside = Netns::current().unwrap();
+        assert!(outside.is_current().unwrap());
+        std::thread::spawn(move || {
+            private_netns();
+            assert!(!outside.is_current().unwrap());
+            assert!(!outside.is_same(&Netns::current().unwrap()).unwrap());
+            let again = Netns::open(format!("/proc/{}/ns/net", std::process::id())).unwrap();
+            assert!(outside.is_same(&again).unwrap());
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn work_happens_inside_and_the_caller_stays_outside() {
+        private_netns();
+        let inside = Netns::current().unwrap();
+        run("ip", &["link", "add", "br-inside", "type", "bridge"]);
+        private_netns();
+        let seen = inside.run(|| run("ip", &["-br", "link"])).unwrap();
+        assert!(seen.contains("br-inside"), "{seen}");
+        assert!(!run("ip", &["-br", "link"]).contains("br-inside"));
+    }
+}
