@@ -3,7 +3,7 @@
 //! Three layers, each using only what stands before it:
 //! * pure: [`code`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`json`], [`args`], [`result`]:
 //!   values in, values out;
-//! * kernel: [`netns`], [`netlink`], [`nft`]: verbs that change or read the running kernel;
+//! * kernel: [`netns`], [`sysctl`], [`netlink`], [`nft`]: verbs that change or read the running kernel;
 //! * protocol: [`env`], [`config`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification
 //!   asks of a plugin.
 //!
@@ -25,6 +25,7 @@ pub mod nft;
 pub mod owner;
 pub mod plugin;
 pub mod result;
+pub mod sysctl;
 pub mod undo;
 pub mod version;
 
