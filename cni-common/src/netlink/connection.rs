@@ -3,12 +3,16 @@
 use core::fmt;
 use core::marker::PhantomData;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP,
     NLMSG_OVERRUN, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable,
 };
 use netlink_sys::Socket;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::error::Error;
 use super::frame::{self, Frame, Verdict};
@@ -27,6 +31,7 @@ pub struct Request<F> {
     kind: u16,
     flags: u16,
     body: Vec<u8>,
+    tolerated: Option<i32>,
     family: PhantomData<F>,
 }
 
@@ -55,6 +60,7 @@ impl<F: Family> Request<F> {
             kind,
             flags: 0,
             body,
+            tolerated: None,
             family: PhantomData,
         }
     }
@@ -63,6 +69,13 @@ impl<F: Family> Request<F> {
     #[must_use]
     pub fn with(mut self, flags: u16) -> Self {
         self.flags |= flags;
+        self
+    }
+
+    /// Counts one error number as success: `EEXIST` where it is enough that the thing is there.
+    #[must_use]
+    pub fn tolerate(mut self, errno: i32) -> Self {
+        self.tolerated = Some(errno);
         self
     }
 
@@ -165,7 +178,7 @@ impl<F: Family> Connection<F> {
                 let Some((place, request)) = answered(&requests, first, &frame) else {
                     continue;
                 };
-                if let Some(error) = refused(&request.doing, frame.error()) {
+                if let Some(error) = refused(request, frame.error()) {
                     failure.get_or_insert(error);
                 }
                 finished |= place == awaited;
@@ -208,7 +221,7 @@ impl<F: Family> Connection<F> {
                 };
                 match frame.kind {
                     NLMSG_ERROR => {
-                        if let Some(error) = refused(&request.doing, frame.error()) {
+                        if let Some(error) = refused(request, frame.error()) {
                             return Err(error);
                         }
                         finished = true;
@@ -282,7 +295,7 @@ impl<F: Family> Connection<F> {
                         continue;
                     }
                 };
-                if let Some(error) = refused(&request.doing, verdict) {
+                if let Some(error) = refused(request, verdict) {
                     return Err(error);
                 }
                 finished = true;
@@ -292,6 +305,51 @@ impl<F: Family> Connection<F> {
                 return Ok((!interrupted).then_some(replies));
             }
         }
+    }
+
+    /// Subscribes to a multicast group of the family.
+    pub(super) fn subscribe(&mut self, group: u32) -> Result<(), Error> {
+        self.socket
+            .add_membership(group)
+            .map_err(|error| Error::system("subscribe to netlink events", &error))
+    }
+
+    /// Waits until an event of a subscribed group arrived, and takes what has arrived.
+    pub(super) fn wait_for_event(&mut self, patience: Duration) -> Result<(), Error> {
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        let mut poll_for = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut poll_for, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::system("wait for netlink events", &errno.into())),
+        }
+        loop {
+            match self.receive(Wait::Never) {
+                Ok(Some(datagram)) => self.buffer = datagram,
+                Ok(None) => return Ok(()),
+                // So many events that some were dropped: events all the same.
+                Err(error) if error.errno == libc::ENOBUFS => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The socket and a datagram with the one request, for a process that may not allocate.
+    pub(super) fn encoded(&mut self, request: &Request<F>) -> (BorrowedFd<'_>, Vec<u8>) {
+        let mut datagram = Vec::new();
+        self.sequence = self.sequence.wrapping_add(1);
+        let flags = request.flags | NLM_F_REQUEST | NLM_F_ACK;
+        let length = request.body.len();
+        frame::write(
+            &mut datagram,
+            request.kind,
+            flags,
+            self.sequence,
+            length,
+            |space| {
+                space.copy_from_slice(&request.body);
+            },
+        );
+        (self.socket.as_fd(), datagram)
     }
 
     /// Sends the requests in one datagram; gives the sequence number of the first.
@@ -373,10 +431,13 @@ fn answered<'a, F>(
     requests.get(place).map(|request| (place, request))
 }
 
-fn refused(doing: &str, verdict: Option<Verdict>) -> Option<Error> {
+fn refused<F>(request: &Request<F>, verdict: Option<Verdict>) -> Option<Error> {
     match verdict {
-        Some(Verdict { errno: 0, .. }) => None,
-        Some(Verdict { errno, message }) => Some(Error::new(doing, errno, message)),
-        None => Some(Error::protocol(doing, "an acknowledgement is too short")),
+        Some(Verdict { errno, .. }) if errno == 0 || Some(errno) == request.tolerated => None,
+        Some(Verdict { errno, message }) => Some(Error::new(&request.doing, errno, message)),
+        None => Some(Error::protocol(
+            &request.doing,
+            "an acknowledgement is too short",
+        )),
     }
 }

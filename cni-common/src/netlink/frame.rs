@@ -3,7 +3,7 @@
 //! Written here because netlink-packet-core 0.9 neither walks a datagram, nor parses extended acknowledgements,
 //! nor pads a batch.
 
-use netlink_packet_core::{NLM_F_ACK_TLVS, NLM_F_CAPPED};
+use netlink_packet_core::{NLA_TYPE_MASK, NLM_F_ACK_TLVS, NLM_F_CAPPED};
 
 /// Size of `struct nlmsghdr` (linux/netlink.h).
 pub(super) const HEADER: usize = 16;
@@ -112,19 +112,35 @@ impl Frame<'_> {
     }
 }
 
-/// The text of `NLMSGERR_ATTR_MSG` among the attributes of an acknowledgement.
-fn sentence(attributes: &[u8]) -> Option<String> {
-    const NLMSGERR_ATTR_MSG: u16 = 1;
-    let mut rest = attributes;
-    loop {
+/// The attributes in `bytes` as type, without its flag bits, and value, up to the first whose length makes no
+/// sense.
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = bytes;
+    core::iter::from_fn(move || {
         let length = usize::from(u16_at(rest, 0)?);
+        let kind = u16_at(rest, 2)? & NLA_TYPE_MASK;
         let value = rest.get(4..length)?;
-        if u16_at(rest, 2)? == NLMSGERR_ATTR_MSG {
-            let text = value.strip_suffix(&[0]).unwrap_or(value);
-            return Some(String::from_utf8_lossy(text).into_owned());
-        }
-        rest = rest.get(aligned(length)..)?;
-    }
+        rest = rest.get(aligned(length)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+/// A value of four bytes in host order.
+pub(super) fn number(value: &[u8]) -> Option<u32> {
+    value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+}
+
+/// A text value, with or without its final NUL.
+pub(super) fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()
+}
+
+/// The text of `NLMSGERR_ATTR_MSG` among the attributes of an acknowledgement.
+fn sentence(bytes: &[u8]) -> Option<String> {
+    const NLMSGERR_ATTR_MSG: u16 = 1;
+    attributes(bytes)
+        .find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG)
+        .map(|(_, value)| text(value))
 }
 
 #[cfg(test)]

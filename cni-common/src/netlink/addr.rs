@@ -1,0 +1,141 @@
+//! Addresses of links.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the attributes the kernel sends, and there are more with every kernel, a few are wanted"
+)]
+
+use core::net::IpAddr;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::connection::Request;
+use super::error::Error;
+use super::link::Link;
+use super::{Rtnetlink, Rtnl};
+use crate::addr::{Cidr, Family};
+
+/// An address of a link as the kernel describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent flags of the kernel"
+)]
+pub struct Address {
+    /// The address and the length of its subnet's prefix.
+    pub cidr: Cidr,
+    /// Whether it lasts until deleted (`IFA_F_PERMANENT`); one learnt from router advertisements does not.
+    pub permanent: bool,
+    /// Whether duplicate address detection has yet to end (`IFA_F_TENTATIVE`): it cannot be used.
+    pub tentative: bool,
+    /// Whether another host has it (`IFA_F_DADFAILED`).
+    pub duplicate: bool,
+    /// Whether it is of link or host scope, as `fe80::` addresses are.
+    pub local_scope: bool,
+}
+
+pub(super) fn family_of(cidr: Cidr) -> AddressFamily {
+    match cidr.family() {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    }
+}
+
+fn message(link: &Link, cidr: Cidr) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family_of(cidr);
+    message.header.prefix_len = cidr.prefix();
+    message.header.index = link.index;
+    message.attributes = vec![AddressAttribute::Local(cidr.address())];
+    message
+}
+
+/// Adds an address, usable at once: IPv6 without duplicate address detection (`IFA_F_NODAD`), IPv4 with the
+/// subnet's broadcast address. Fails with `EEXIST` when the link has it.
+pub fn add(link: &Link, cidr: Cidr) -> Request<Rtnetlink> {
+    add_with(link, cidr, Detection::Skip)
+}
+
+/// Whether an IPv6 address is probed for before it can be used (RFC 4862, 5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detection {
+    /// Usable at once.
+    Skip,
+    /// As the link's `accept_dad` says.
+    Probe,
+}
+
+/// Like [`add`], with a choice about duplicate address detection.
+pub fn add_with(link: &Link, cidr: Cidr, detection: Detection) -> Request<Rtnetlink> {
+    let mut message = message(link, cidr);
+    message
+        .attributes
+        .push(AddressAttribute::Address(cidr.address()));
+    message
+        .attributes
+        .extend(cidr.broadcast().map(AddressAttribute::Broadcast));
+    if cidr.family() == Family::V6 && detection == Detection::Skip {
+        message
+            .attributes
+            .push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
+    Request::new(
+        format!("add address {cidr} to {}", link.name),
+        &RouteNetlinkMessage::NewAddress(message),
+    )
+    .with(NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Deletes an address; fails with `EADDRNOTAVAIL` when the link does not have it.
+pub fn delete(link: &Link, cidr: Cidr) -> Request<Rtnetlink> {
+    Request::new(
+        format!("delete address {cidr} from {}", link.name),
+        &RouteNetlinkMessage::DelAddress(message(link, cidr)),
+    )
+}
+
+impl Rtnl {
+    /// Lists the addresses of a link, both families.
+    pub fn addresses(&mut self, link: &Link) -> Result<Vec<Address>, Error> {
+        let mut filter = AddressMessage::default();
+        filter.header.index = link.index;
+        let replies = self.dump(Request::new(
+            format!("list the addresses of {}", link.name),
+            &RouteNetlinkMessage::GetAddress(filter),
+        ))?;
+        Ok(replies
+            .into_iter()
+            .filter_map(|reply| match reply {
+                // Kernels before 4.20 do not filter.
+                RouteNetlinkMessage::NewAddress(found) if found.header.index == link.index => {
+                    decode(&found)
+                }
+                _ => None,
+            })
+            .collect())
+    }
+}
+
+fn decode(message: &AddressMessage) -> Option<Address> {
+    let mut local: Option<IpAddr> = None;
+    let mut address: Option<IpAddr> = None;
+    let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Address(ip) => address = Some(*ip),
+            AddressAttribute::Flags(all) => flags = *all,
+            _ => {}
+        }
+    }
+    // On a point-to-point link `IFA_ADDRESS` is the other side's.
+    let cidr = Cidr::new(local.or(address)?, message.header.prefix_len)?;
+    Some(Address {
+        cidr,
+        permanent: flags.contains(AddressFlags::Permanent),
+        tentative: flags.contains(AddressFlags::Tentative),
+        duplicate: flags.contains(AddressFlags::Dadfailed),
+        local_scope: u8::from(message.header.scope) >= libc::RT_SCOPE_LINK,
+    })
+}

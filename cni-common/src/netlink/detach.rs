@@ -1,0 +1,182 @@
+//! Deleting a link without waiting for the kernel to free its memory.
+//!
+//! A link is gone, for everybody and with its addresses, routes, neighbours and port, within a millisecond of
+//! `RTM_DELLINK`. The system call returns some 15 ms later: it waits, in `netdev_run_todo` after the lock was
+//! dropped, until memory can be freed. A child process does that waiting.
+#![expect(
+    unsafe_code,
+    reason = "fork, and what may be called in its child, have no safe form"
+)]
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+
+use super::Rtnl;
+use super::error::Error;
+use super::link::{Link, deletion};
+
+/// How long the child may take to get at the kernel's lock before the caller does the work itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Rtnl {
+    /// Deletes a link and returns as soon as it is gone, read back by its index; fails when it is absent.
+    ///
+    /// A child process holds the netlink socket, and nothing else, until the kernel has freed the link; it has
+    /// its own session and ends by itself. Where the child cannot be made or is refused, this is
+    /// [`Rtnl::delete_link`].
+    ///
+    /// The connection must be of the calling thread's namespace.
+    pub fn delete_link_detached(&mut self, link: &Link) -> Result<(), Error> {
+        // A socket of its own: on the shared one the child's acknowledgement could be read by the parent.
+        let mut childs = Self::open()?;
+        let (socket, datagram) = childs.encoded(&deletion(link));
+        let socket = socket.as_raw_fd();
+        // SAFETY: the child calls nothing but system calls on values that exist already, and leaves by `_exit`;
+        // so it is sound even when another thread holds a lock, such as the allocator's, at the fork.
+        let child = match unsafe { fork() } {
+            Ok(ForkResult::Child) => {
+                // SAFETY: this is the forked child.
+                unsafe { delete_and_exit(socket, &datagram) }
+            }
+            Ok(ForkResult::Parent { child }) => child,
+            Err(_) => return self.delete_link(link),
+        };
+        drop(childs);
+        if self.wait_until_gone(link, child)? {
+            Ok(())
+        } else {
+            self.delete_link(link)
+        }
+    }
+
+    /// Looks the link up until it is gone: `true`; or until the child has given up: `false`.
+    fn wait_until_gone(&mut self, link: &Link, child: Pid) -> Result<bool, Error> {
+        let begin = Instant::now();
+        loop {
+            let ended = match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => false,
+                Ok(_) | Err(_) => true,
+            };
+            // The look-up queues behind the deletion for the kernel's lock, so this rarely goes round.
+            if self.link_by_index(link.index)?.is_none() {
+                return Ok(true);
+            }
+            if ended || begin.elapsed() > PATIENCE {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+}
+
+/// The child: sends the request and leaves.
+///
+/// # Safety
+/// Only in a forked child: it closes every descriptor but the socket and ends the process.
+unsafe fn delete_and_exit(socket: RawFd, datagram: &[u8]) -> ! {
+    /// Size of `struct nlmsghdr`, before the error number.
+    const HEADER: usize = 16;
+    let mut answer = [0_u8; 256];
+    // SAFETY: system calls that take descriptors and buffers valid for their length; nothing here allocates
+    // or takes a lock.
+    unsafe {
+        let fd = libc::c_uint::try_from(socket).unwrap_or(0);
+        // Whoever waits for the end of our standard output must not wait for this child. The old way for
+        // kernels before 5.9.
+        let closed = libc::syscall(libc::SYS_close_range, 0, fd.wrapping_sub(1), 0) == 0
+            && libc::syscall(
+                libc::SYS_close_range,
+                fd.wrapping_add(1),
+                libc::c_uint::MAX,
+                0,
+            ) == 0;
+        if !closed {
+            for other in (0..1024).filter(|other| *other != socket) {
+                libc::close(other);
+            }
+        }
+        libc::setsid();
+        libc::send(socket, datagram.as_ptr().cast(), datagram.len(), 0);
+        let length = libc::recv(socket, answer.as_mut_ptr().cast(), answer.len(), 0);
+        let errno = answer
+            .get(HEADER..)
+            .and_then(|rest| rest.first_chunk::<4>());
+        let deleted = length > 0 && errno == Some(&[0; 4]);
+        libc::_exit(libc::c_int::from(!deleted));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::ident::IfName;
+    use crate::testing::{private_netns, run};
+
+    fn veth(rtnl: &mut Rtnl) -> Link {
+        run(
+            "ip",
+            &["link", "add", "v0", "type", "veth", "peer", "name", "v1"],
+        );
+        rtnl.link_by_name(&IfName::parse("v0").unwrap())
+            .unwrap()
+            .unwrap()
+    }
+
+    #[test]
+    fn both_ends_are_gone_when_it_returns_and_the_name_is_free() {
+        private_netns();
+        let mut rtnl = Rtnl::open().unwrap();
+        for _ in 0..5 {
+            let link = veth(&mut rtnl);
+            run("ip", &["addr", "add", "10.9.9.1/24", "dev", "v1"]);
+            run("ip", &["link", "set", "v1", "up"]);
+            rtnl.delete_link_detached(&link).unwrap();
+            let left = run("ip", &["-o", "addr"]) + &run("ip", &["-o", "link"]);
+            assert!(!left.contains("v0") && !left.contains("v1"), "{left}");
+            assert!(run("ip", &["route"]).is_empty());
+        }
+    }
+
+    #[test]
+    fn an_absent_link_is_an_error() {
+        private_netns();
+        let mut rtnl = Rtnl::open().unwrap();
+        let link = veth(&mut rtnl);
+        rtnl.delete_link(&link).unwrap();
+        assert!(rtnl.delete_link(&link).unwrap_err().is_absent());
+    }
+
+    #[test]
+    fn a_link_that_cannot_be_deleted_is_an_error() {
+        private_netns();
+        let mut rtnl = Rtnl::open().unwrap();
+        let lo = rtnl
+            .link_by_name(&IfName::parse("lo").unwrap())
+            .unwrap()
+            .unwrap();
+        let refused = rtnl.delete_link_detached(&lo).unwrap_err();
+        assert_eq!(refused.errno, libc::EOPNOTSUPP, "{refused}");
+    }
+
+    #[test]
+    fn the_child_holds_nothing_of_the_parents_and_ends() {
+        private_netns();
+        let mut rtnl = Rtnl::open().unwrap();
+        let link = veth(&mut rtnl);
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let begin = Instant::now();
+        rtnl.delete_link_detached(&link).unwrap();
+        drop(writer);
+        // End of file comes only when nobody holds the writing end.
+        let mut rest = Vec::new();
+        std::io::Read::read_to_end(&mut reader, &mut rest).unwrap();
+        assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+        let open = fs::read_dir("/proc/self/fd").unwrap().count();
+        assert!(open < 100, "{open} descriptors left open");
+    }
+}

@@ -1,0 +1,69 @@
+//! Making veth pairs.
+
+use std::os::fd::AsRawFd;
+
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
+};
+
+use super::Rtnl;
+use super::error::Error;
+use crate::addr::Mac;
+use crate::ident::IfName;
+use crate::netns::Netns;
+
+/// A veth pair, complete in one message: one end here, the other under its final name in another namespace.
+///
+/// Both ends start down: the kernel refuses to make the far end up, and if the near end were up first, the
+/// far end's carrier would change twice.
+#[derive(Clone, Copy, Debug)]
+pub struct NewVeth<'a> {
+    /// The name of the end in this namespace.
+    pub name: &'a IfName,
+    /// Its address; one that is given is left alone by udev's `MACAddressPolicy`.
+    pub mac: Mac,
+    /// The index of the bridge it becomes a port of.
+    pub master: Option<u32>,
+    /// The name of the other end.
+    pub peer: &'a IfName,
+    /// The other end's address.
+    pub peer_mac: Mac,
+    /// The other end's namespace.
+    pub peer_netns: &'a Netns,
+    /// The MTU of both ends in bytes; the kernel's default is 1500.
+    pub mtu: Option<u32>,
+}
+
+impl Rtnl {
+    /// Adds a veth pair.
+    ///
+    /// # Errors
+    /// `EEXIST` when either name is taken.
+    pub fn add_veth(&mut self, veth: &NewVeth<'_>) -> Result<(), Error> {
+        let mut peer = end(veth.peer, veth.peer_mac, veth.mtu);
+        peer.attributes
+            .push(LinkAttribute::NetNsFd(veth.peer_netns.as_raw_fd()));
+        let mut message = end(veth.name, veth.mac, veth.mtu);
+        message
+            .attributes
+            .extend(veth.master.map(LinkAttribute::Controller));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]));
+        self.add_link(format!("create veth {}", veth.name), message)
+    }
+}
+
+fn end(name: &IfName, mac: Mac, mtu: Option<u32>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.as_str().to_owned()),
+        LinkAttribute::Address(mac.0.to_vec()),
+        // A veth works with one queue; for more, the kernel waits for a grace period and allocates one a CPU.
+        LinkAttribute::NumTxQueues(1),
+        LinkAttribute::NumRxQueues(1),
+    ];
+    message.attributes.extend(mtu.map(LinkAttribute::Mtu));
+    message
+}
