@@ -1,1 +1,8 @@
-//! Lab.
+//! The lab: what tests and examples run the plugins with.
+//!
+//! * [`runtime`] plays the CNI runtime: it executes a `.conflist` exactly as the specification asks. It shares no code with
+//!   the plugins, so that it can judge them.
+//! * [`topology`] builds a whole topology of namespaces from one file, with real processes in it.
+
+pub mod runtime;
+pub mod topology;

@@ -1,0 +1,2 @@
+//! Builds and examines topologies.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Builds a whole topology of namespaces from one file, with real processes in it.
