@@ -4,7 +4,7 @@
 //! * pure: [`code`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`json`], [`args`], [`result`]:
 //!   values in, values out;
 //! * kernel: [`netns`], [`sysctl`], [`netlink`], [`nft`]: verbs that change or read the running kernel;
-//! * protocol: [`env`], [`config`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification
+//! * protocol: [`mod@env`], [`config`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification
 //!   asks of a plugin.
 //!
 //! A plugin names no netlink crate, `nix` or `libc`: it calls the verbs of this crate.
