@@ -3,13 +3,15 @@
 //! Three layers, each using only what stands before it:
 //! * pure: [`code`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`json`], [`args`], [`result`]:
 //!   values in, values out;
-//! * kernel: [`netns`], [`sysctl`], [`netlink`], [`nft`]: verbs that change or read the running kernel;
+//! * kernel: [`netns`], [`sysctl`], [`netlink`], [`nft`], [`announce`]: verbs that change or read the running
+//!   kernel;
 //! * protocol: [`mod@env`], [`config`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification
 //!   asks of a plugin.
 //!
 //! A plugin names no netlink crate, `nix` or `libc`: it calls the verbs of this crate.
 
 pub mod addr;
+pub mod announce;
 pub mod args;
 pub mod code;
 pub mod config;
