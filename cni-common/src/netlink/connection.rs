@@ -270,6 +270,43 @@ impl<F: Family> Connection<F> {
         ))
     }
 
+    /// The first answers of a dump: as many as the kernel puts into one datagram, at least one if there is any.
+    ///
+    /// The rest is given up with the connection.
+    pub fn first_of_dump(mut self, request: Request<F>) -> Result<Vec<Reply>, Error> {
+        let requests = [request.with(NLM_F_DUMP)];
+        let first = self.send(&requests)?;
+        loop {
+            let datagram = self.receive(Wait::Forever)?.unwrap_or_default();
+            let mut replies = Vec::new();
+            let mut answers = false;
+            for frame in frame::frames(&datagram) {
+                let Some((_, request)) = answered(&requests, first, &frame) else {
+                    continue;
+                };
+                answers = true;
+                let verdict = match frame.kind {
+                    NLMSG_ERROR => frame.error(),
+                    NLMSG_DONE => Some(frame.done()),
+                    NLMSG_NOOP | NLMSG_OVERRUN => continue,
+                    kind => {
+                        replies.push(Reply {
+                            kind,
+                            body: frame.body.to_vec(),
+                        });
+                        continue;
+                    }
+                };
+                if let Some(error) = refused(request, verdict) {
+                    return Err(error);
+                }
+            }
+            if answers {
+                return Ok(replies);
+            }
+        }
+    }
+
     /// One dump; `None` when it was interrupted.
     fn dump_once(&mut self, requests: &[Request<F>]) -> Result<Option<Vec<Reply>>, Error> {
         let first = self.send(requests)?;

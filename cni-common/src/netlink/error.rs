@@ -84,7 +84,7 @@ impl Cause for Error {
     /// is in the way turns `EEXIST` into [`Code::Taken`].
     fn cause(self) -> Reported {
         let code = match self.errno {
-            libc::EBUSY | libc::EAGAIN | libc::EINTR => Code::TryAgain,
+            libc::EBUSY | libc::EAGAIN | libc::EINTR | libc::ERESTART => Code::TryAgain,
             _ => Code::Kernel,
         };
         Reported::new(code, self.sentence()).at(self.doing)

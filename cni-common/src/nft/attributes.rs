@@ -1,0 +1,51 @@
+//! Attributes of an answer, read with every bound checked.
+
+use netlink_packet_core::{NLA_HEADER_SIZE, NlasIterator};
+
+/// The attributes of a message or of a nested attribute; the first of a number counts.
+#[derive(Clone, Copy)]
+pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
+
+impl<'a> Attributes<'a> {
+    /// The attributes of a message, after `struct nfgenmsg`.
+    pub(super) fn of(body: &'a [u8]) -> Self {
+        Self(body.get(4..).unwrap_or_default())
+    }
+
+    /// All, up to the first whose length makes no sense.
+    pub(super) fn all(self) -> impl Iterator<Item = (u16, &'a [u8])> {
+        NlasIterator::new(self.0).map_while(|found| {
+            let found = found.ok()?;
+            let (kind, end) = (found.kind(), usize::from(found.length()));
+            Some((kind, found.into_inner().get(NLA_HEADER_SIZE..end)?))
+        })
+    }
+
+    /// The value of one.
+    pub(super) fn get(self, kind: u16) -> Option<&'a [u8]> {
+        self.all()
+            .find_map(|(found, value)| (found == kind).then_some(value))
+    }
+
+    /// The attributes inside one.
+    pub(super) fn nested(self, kind: u16) -> Option<Self> {
+        self.get(kind).map(Self)
+    }
+
+    /// A 32 bit number in network byte order.
+    pub(super) fn number(self, kind: u16) -> Option<u32> {
+        Some(u32::from_be_bytes(self.get(kind)?.try_into().ok()?))
+    }
+
+    /// A 64 bit number in network byte order.
+    pub(super) fn long(self, kind: u16) -> Option<u64> {
+        Some(u64::from_be_bytes(self.get(kind)?.try_into().ok()?))
+    }
+
+    /// A text with or without its NUL.
+    pub(super) fn text(self, kind: u16) -> Option<String> {
+        let value = self.get(kind)?;
+        let text = value.strip_suffix(&[0]).unwrap_or(value);
+        String::from_utf8(text.to_vec()).ok()
+    }
+}

@@ -1,0 +1,288 @@
+//! From statements to the expressions of the kernel's virtual machine.
+//!
+//! The instructions are those of nft(8) for the same text (`nft --debug=netlink` prints them), so that nft and
+//! iptables-nft show our rules as if they had made them. All use register 1 (`NFT_REG_1`).
+
+use core::net::IpAddr;
+
+use super::TableFamily;
+use super::statement::{Is, Place, Statement};
+use crate::addr::Family;
+
+/// What `meta` loads (`enum nft_meta_keys`, `linux/netfilter/nf_tables.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meta {
+    /// `NFT_META_IIFNAME`.
+    InInterface,
+    /// `NFT_META_OIFNAME`.
+    OutInterface,
+    /// `NFT_META_NFPROTO`.
+    Protocol,
+    /// `NFT_META_IIFKIND`.
+    InKind,
+}
+
+/// One expression of a rule (`NFTA_LIST_ELEM` of `NFTA_RULE_EXPRESSIONS`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expr {
+    /// Loads a property of the packet.
+    Meta(Meta),
+    /// Loads bytes of the network header.
+    Payload {
+        /// The first byte.
+        offset: u32,
+        /// How many.
+        length: u32,
+    },
+    /// Loads the connection's state (`NFT_CT_STATE`).
+    CtState,
+    /// Loads whether the route back uses the input interface (`fib saddr . iif oif`, `NFTA_FIB_F_PRESENT`).
+    FibBack,
+    /// Keeps the bits of the mask.
+    Mask(Vec<u8>),
+    /// Goes on only if the register is, or is not, the value.
+    Cmp(Is, Vec<u8>),
+    /// Goes on only if the register is, or is not, in the set.
+    Lookup(Is, String),
+    /// Loads a value.
+    Immediate(Vec<u8>),
+    /// Ends the rule with a verdict (`NF_ACCEPT`, `NF_DROP`, `NFT_*`).
+    Verdict(u32),
+    /// Source NAT to the address in the register.
+    Snat(Family),
+    /// Source NAT to the address of the output interface.
+    Masquerade,
+    /// Leaves the packet out of connection tracking.
+    Notrack,
+    /// Counts packets and bytes.
+    Counter,
+    /// A match of iptables (`xt_match`).
+    XtMatch {
+        /// Its name.
+        name: String,
+        /// Its revision.
+        revision: u32,
+        /// Its `struct xt_*_info`.
+        info: Vec<u8>,
+    },
+    /// An expression we never make.
+    Other(String),
+}
+
+/// `NF_DROP` (linux/netfilter.h).
+pub(super) const NF_DROP: u32 = 0;
+/// `NF_ACCEPT` (linux/netfilter.h).
+pub(super) const NF_ACCEPT: u32 = 1;
+/// `IFNAMSIZ` (linux/if.h).
+const IFNAMSIZ: usize = 16;
+/// Size of `struct xt_conntrack_mtinfo3` (`linux/netfilter/xt_conntrack.h`), aligned to 8.
+pub(super) const CONNTRACK_INFO: usize = 168;
+/// Where `match_flags` stands in it.
+const CONNTRACK_MATCH_FLAGS: usize = 146;
+/// Where `state_mask` stands in it.
+const CONNTRACK_STATE_MASK: usize = 150;
+/// `XT_CONNTRACK_STATE`.
+const XT_CONNTRACK_STATE: u16 = 1;
+/// `IP_CT_ESTABLISHED` and `IP_CT_RELATED` as bits: the same in `ct state` and in `XT_CONNTRACK_STATE_BIT`.
+const ESTABLISHED_RELATED: u16 = 6;
+
+/// `NFPROTO_IPV4` and `NFPROTO_IPV6` (linux/netfilter.h).
+pub(super) fn nfproto(family: Family) -> u8 {
+    match family {
+        Family::V4 => 2,
+        Family::V6 => 10,
+    }
+}
+
+pub(super) fn ct_state_bits() -> Vec<u8> {
+    u32::from(ESTABLISHED_RELATED).to_ne_bytes().to_vec()
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
+/// Compiles the statements of one rule of a table of that family.
+pub(super) fn compile(table: TableFamily, statements: &[Statement]) -> Vec<Expr> {
+    let mut code = Code {
+        table,
+        protocol: None,
+        expressions: Vec::new(),
+    };
+    for statement in statements {
+        code.statement(statement);
+    }
+    code.expressions
+}
+
+struct Code {
+    table: TableFamily,
+    /// The family that the expressions so far have made sure of.
+    protocol: Option<Family>,
+    expressions: Vec<Expr>,
+}
+
+impl Code {
+    fn statement(&mut self, statement: &Statement) {
+        match statement {
+            Statement::InInterface(is, name) => self.name(Meta::InInterface, *is, name),
+            Statement::OutInterface(is, name) => self.name(Meta::OutInterface, *is, name),
+            Statement::InKind(is, kind) => self.name(Meta::InKind, *is, kind),
+            Statement::Source(is, place) => self.address(Side::Source, *is, place),
+            Statement::Destination(is, place) => self.address(Side::Destination, *is, place),
+            Statement::Established(is) => {
+                // "any of the bits" is "masked, not zero".
+                let compared = match is {
+                    Is::Equal => Is::Not,
+                    Is::Not => Is::Equal,
+                };
+                self.push(Expr::CtState);
+                self.push(Expr::Mask(ct_state_bits()));
+                self.push(Expr::Cmp(compared, vec![0; 4]));
+            }
+            Statement::NoRouteBack => {
+                self.push(Expr::FibBack);
+                self.push(Expr::Cmp(Is::Equal, vec![0; 4]));
+            }
+            Statement::Counter => self.push(Expr::Counter),
+            Statement::Masquerade => self.push(Expr::Masquerade),
+            Statement::Snat(to) => {
+                let family = Family::of(*to);
+                self.require(family);
+                self.push(Expr::Immediate(octets(*to)));
+                self.push(Expr::Snat(family));
+            }
+            Statement::Notrack => self.push(Expr::Notrack),
+            Statement::Accept => self.push(Expr::Verdict(NF_ACCEPT)),
+            Statement::Drop => self.push(Expr::Verdict(NF_DROP)),
+            Statement::XtEstablished => self.push(Expr::XtMatch {
+                name: "conntrack".to_owned(),
+                revision: 3,
+                info: conntrack_established(),
+            }),
+            Statement::XtComment(text) => self.push(Expr::XtMatch {
+                name: "comment".to_owned(),
+                revision: 0,
+                info: padded(text.as_bytes(), 256),
+            }),
+        }
+    }
+
+    fn push(&mut self, expression: Expr) {
+        self.expressions.push(expression);
+    }
+
+    fn name(&mut self, meta: Meta, is: Is, name: &str) {
+        // iptables compares the name and its NUL, nft the whole field: both mean the same.
+        let length = match self.table {
+            TableFamily::Inet => IFNAMSIZ,
+            TableFamily::Ip(_) => name.len().saturating_add(1).min(IFNAMSIZ),
+        };
+        self.push(Expr::Meta(meta));
+        self.push(Expr::Cmp(is, padded(name.as_bytes(), length)));
+    }
+
+    /// In a table of both families the header's layout must be known before it is read.
+    fn require(&mut self, family: Family) {
+        if self.table == TableFamily::Inet && self.protocol.is_none() {
+            self.push(Expr::Meta(Meta::Protocol));
+            self.push(Expr::Cmp(Is::Equal, vec![nfproto(family)]));
+            self.protocol = Some(family);
+        }
+    }
+
+    fn address(&mut self, side: Side, is: Is, place: &Place) {
+        let family = place.family();
+        self.require(family);
+        let whole = u32::from(family.bits() / 8);
+        let offset = side.offset(family);
+        match place {
+            Place::Set(_, name) => {
+                self.push(Expr::Payload {
+                    offset,
+                    length: whole,
+                });
+                self.push(Expr::Lookup(is, name.clone()));
+            }
+            Place::Net(cidr) => {
+                let network = octets(cidr.network().address());
+                let bytes = usize::from(cidr.prefix() / 8);
+                if cidr.prefix() % 8 == 0 && bytes > 0 && self.table == TableFamily::Inet {
+                    self.push(Expr::Payload {
+                        offset,
+                        length: u32::from(cidr.prefix() / 8),
+                    });
+                    self.push(Expr::Cmp(is, network.into_iter().take(bytes).collect()));
+                    return;
+                }
+                self.push(Expr::Payload {
+                    offset,
+                    length: whole,
+                });
+                if cidr.prefix() < family.bits() {
+                    self.push(Expr::Mask(mask(family, cidr.prefix())));
+                }
+                self.push(Expr::Cmp(is, network));
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Source,
+    Destination,
+}
+
+impl Side {
+    /// Where the address stands in the header (RFC 791 section 3.1, RFC 8200 section 3).
+    pub(super) fn offset(self, family: Family) -> u32 {
+        match (self, family) {
+            (Self::Source, Family::V4) => 12,
+            (Self::Destination, Family::V4) => 16,
+            (Self::Source, Family::V6) => 8,
+            (Self::Destination, Family::V6) => 24,
+        }
+    }
+}
+
+pub(super) fn padded(bytes: &[u8], length: usize) -> Vec<u8> {
+    let mut field: Vec<u8> = bytes.iter().copied().take(length).collect();
+    field.resize(length, 0);
+    field
+}
+
+pub(super) fn mask(family: Family, prefix: u8) -> Vec<u8> {
+    let bits = u32::from(prefix);
+    match family {
+        Family::V4 => {
+            let host = u32::MAX.checked_shr(bits).unwrap_or(0);
+            (!host).to_be_bytes().to_vec()
+        }
+        Family::V6 => {
+            let host = u128::MAX.checked_shr(bits).unwrap_or(0);
+            (!host).to_be_bytes().to_vec()
+        }
+    }
+}
+
+pub(super) fn conntrack_established() -> Vec<u8> {
+    let mut info = vec![0; CONNTRACK_INFO];
+    let fields = [
+        (CONNTRACK_MATCH_FLAGS, XT_CONNTRACK_STATE),
+        (CONNTRACK_STATE_MASK, ESTABLISHED_RELATED),
+    ];
+    for (offset, value) in fields {
+        for (place, byte) in info.iter_mut().skip(offset).zip(value.to_ne_bytes()) {
+            *place = byte;
+        }
+    }
+    info
+}
+
+#[cfg(test)]
+#[path = "compile_tests.rs"]
+mod tests;

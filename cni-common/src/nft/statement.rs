@@ -1,0 +1,166 @@
+//! What a rule says, as a person would write it in nft(8).
+
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::addr::{Cidr, Family};
+
+/// Whether a match asks for a value or for anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Is {
+    /// The value.
+    Equal,
+    /// Anything but the value.
+    Not,
+}
+
+/// What an address is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A subnet; a prefix of full length is a single address.
+    Net(Cidr),
+    /// A named set of the same table that holds addresses of this family.
+    Set(Family, String),
+}
+
+impl Place {
+    /// The family of the addresses.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Net(cidr) => cidr.family(),
+            Self::Set(family, _) => *family,
+        }
+    }
+}
+
+/// One match or action of a rule. [`fmt::Display`] gives the syntax of nft(8), as `nft list ruleset` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// `iifname "br1"`.
+    InInterface(Is, String),
+    /// `oifname "eth0"`.
+    OutInterface(Is, String),
+    /// `meta iifkind "bridge"`: the type of link the packet came in by (kernel 5.6).
+    InKind(Is, String),
+    /// `ip saddr 10.0.0.0/8`, `ip6 saddr @name`.
+    Source(Is, Place),
+    /// `ip daddr 10.0.0.0/8`, `ip6 daddr @name`.
+    Destination(Is, Place),
+    /// `ct state established,related`, or with [`Is::Not`] neither of the two.
+    Established(Is),
+    /// `fib saddr . iif oif missing`: a packet to the source would leave by another interface.
+    NoRouteBack,
+    /// `counter`.
+    Counter,
+    /// `masquerade`.
+    Masquerade,
+    /// `snat ip to 192.0.2.1`.
+    Snat(IpAddr),
+    /// `notrack`.
+    Notrack,
+    /// `accept`.
+    Accept,
+    /// `drop`.
+    Drop,
+    /// `-m conntrack --ctstate RELATED,ESTABLISHED` of iptables-nft, which takes a chain with nftables' own
+    /// `ct state` for damaged.
+    XtEstablished,
+    /// `-m comment --comment TEXT` of iptables-nft.
+    XtComment(String),
+}
+
+/// The name that nft(8) gives the header.
+fn protocol(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    }
+}
+
+impl fmt::Display for Is {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Equal => "",
+            Self::Not => "!= ",
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(cidr) if cidr.prefix() == cidr.family().bits() => {
+                write!(f, "{}", cidr.address())
+            }
+            Self::Net(cidr) => write!(f, "{}", cidr.network()),
+            Self::Set(_, name) => write!(f, "@{name}"),
+        }
+    }
+}
+
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InInterface(is, name) => write!(f, "iifname {is}\"{name}\""),
+            Self::OutInterface(is, name) => write!(f, "oifname {is}\"{name}\""),
+            Self::InKind(is, kind) => write!(f, "meta iifkind {is}\"{kind}\""),
+            Self::Source(is, place) => {
+                write!(f, "{} saddr {is}{place}", protocol(place.family()))
+            }
+            Self::Destination(is, place) => {
+                write!(f, "{} daddr {is}{place}", protocol(place.family()))
+            }
+            Self::Established(Is::Equal) => f.write_str("ct state established,related"),
+            Self::Established(Is::Not) => f.write_str("ct state ! established,related"),
+            Self::NoRouteBack => f.write_str("fib saddr . iif oif missing"),
+            Self::Counter => f.write_str("counter"),
+            Self::Masquerade => f.write_str("masquerade"),
+            Self::Snat(to) => write!(f, "snat {} to {to}", protocol(Family::of(*to))),
+            Self::Notrack => f.write_str("notrack"),
+            Self::Accept => f.write_str("accept"),
+            Self::Drop => f.write_str("drop"),
+            Self::XtEstablished => f.write_str("xt match \"conntrack\""),
+            Self::XtComment(_) => f.write_str("xt match \"comment\""),
+        }
+    }
+}
+
+/// The statements of one rule, in one line.
+pub fn line(statements: &[Statement]) -> String {
+    let words: Vec<String> = statements.iter().map(ToString::to_string).collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_read_as_nft_prints_them() {
+        let net = |text: &str| Place::Net(text.parse().unwrap());
+        let rule = [
+            Statement::InInterface(Is::Not, "br1".into()),
+            Statement::OutInterface(Is::Equal, "br1".into()),
+            Statement::Source(Is::Equal, Place::Set(Family::V4, "net-a".into())),
+            Statement::Destination(Is::Not, net("10.77.9.9/16")),
+            Statement::Destination(Is::Not, net("10.1.1.1/32")),
+            Statement::Established(Is::Not),
+            Statement::Drop,
+        ];
+        assert_eq!(
+            line(&rule),
+            "iifname != \"br1\" oifname \"br1\" ip saddr @net-a ip daddr != 10.77.0.0/16 \
+             ip daddr != 10.1.1.1 ct state ! established,related drop"
+        );
+        let rule = [
+            Statement::InKind(Is::Equal, "bridge".into()),
+            Statement::Source(Is::Equal, net("fd00::/64")),
+            Statement::NoRouteBack,
+            Statement::Snat("2001:db8::1".parse().unwrap()),
+        ];
+        assert_eq!(
+            line(&rule),
+            "meta iifkind \"bridge\" ip6 saddr fd00::/64 fib saddr . iif oif missing snat ip6 to 2001:db8::1"
+        );
+    }
+}
