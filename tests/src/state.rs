@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::Node;
+use crate::{Node, until};
 
 /// Everything the suite may change in a namespace, without what changes by itself (timers, counters).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,11 @@ pub struct State {
 impl State {
     #[track_caller]
     pub(crate) fn of(node: &Node) -> Self {
+        // A link-local address gets its route when the kernel has made sure that nobody else has it, a second or two
+        // after the link came up. An address on a link without carrier stays tentative for good.
+        until(Duration::from_secs(5), || {
+            !addresses_are_being_checked(node)
+        });
         let json = |argv: &[&str]| {
             let text = node.exec(argv);
             let values: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
@@ -65,6 +71,16 @@ impl State {
         }
         differences
     }
+}
+
+fn addresses_are_being_checked(node: &Node) -> bool {
+    let links: Vec<Value> =
+        serde_json::from_str(&node.exec(["ip", "-j", "addr", "show", "up"])).unwrap_or_default();
+    let running = links.iter().filter(|link| link["operstate"] == "UP");
+    running
+        .filter_map(|link| link["addr_info"].as_array())
+        .flatten()
+        .any(|info| info["tentative"] == true)
 }
 
 /// Without timers, lifetimes, and what the kernel's own address autoconfiguration is doing.
