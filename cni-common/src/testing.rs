@@ -8,8 +8,8 @@ use nix::sched::{CloneFlags, unshare};
 ///
 /// The namespace goes with the thread: nothing is left on the host.
 pub(crate) fn private_netns() {
-    unshare(CloneFlags::CLONE_NEWNET)
-        .expect("a network namespace: run the tests as root, or under `unshare -Urnm`");
+    plumb_tests::require_namespaces();
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
     run("ip", &["link", "set", "lo", "up"]);
 }
 

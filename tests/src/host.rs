@@ -12,7 +12,7 @@ use std::sync::MutexGuard;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::{Container, Node, Plugin, userns};
+use crate::{Container, Node, Plugin, require_namespaces};
 
 thread_local! {
     static HAS_HOST: Cell<bool> = const { Cell::new(false) };
@@ -45,7 +45,7 @@ impl Host {
     )]
     #[track_caller]
     pub fn new() -> Self {
-        userns::require();
+        require_namespaces();
         assert!(
             !HAS_HOST.replace(true),
             "a test has one host: its thread is already on one"

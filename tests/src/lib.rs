@@ -52,3 +52,4 @@ pub use process::{Capture, Process};
 pub use serde_json::{Value, json};
 pub use skip::skip;
 pub use state::State;
+pub use userns::require_namespaces;

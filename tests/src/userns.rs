@@ -29,9 +29,10 @@ extern "C" fn enter() {
     ENTERED.get_or_init(|| result);
 }
 
-/// Panics with advice when this process may not make namespaces.
+/// Makes sure that the process may make namespaces: unit tests that need one, but no [`Host`](crate::Host), begin
+/// with it. Panics with advice otherwise.
 #[track_caller]
-pub(crate) fn require() {
+pub fn require_namespaces() {
     if let Err(why) = ENTERED.get_or_init(|| Ok(())) {
         panic!(
             "these tests need either root or unprivileged user namespaces, and the kernel refuses the latter: {why}. \

@@ -4,8 +4,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::TableFamily;
 use super::compile::{
-    CONNTRACK_INFO, Expr, Meta, NF_ACCEPT, NF_DROP, Side, conntrack_established, ct_state_bits, mask,
-    nfproto, padded,
+    CONNTRACK_INFO, Expr, Meta, NF_ACCEPT, NF_DROP, Side, conntrack_established, ct_state_bits,
+    mask, nfproto, padded,
 };
 use super::statement::{Is, Place, Statement};
 use crate::addr::{Cidr, Family};
@@ -181,4 +181,3 @@ fn extension(name: &str, revision: u32, info: &[u8]) -> Option<Statement> {
         _ => None,
     }
 }
-
