@@ -76,14 +76,14 @@ impl<'a> Value<'a> {
     }
 
     fn wrong_type(&self, wanted: &str) {
+        let found = if *self.json == Json::Null {
+            String::from("null")
+        } else {
+            format!("{} is {}", self.json.to_line(), self.json.kind())
+        };
         self.problems.add(
             Code::Decode,
-            format!(
-                "{}: {} is {}, where {wanted} is wanted",
-                self.path,
-                self.json.to_line(),
-                self.json.kind()
-            ),
+            format!("{}: {found}, where {wanted} is wanted", self.path),
         );
     }
 

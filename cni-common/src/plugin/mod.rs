@@ -16,6 +16,7 @@ pub use serve::{Refusal, serve};
 use crate::config::Configuration;
 use crate::env::{Command, Environment};
 use crate::error::{Error, Step};
+use crate::log;
 use crate::result::Attachment;
 use crate::version::SpecVersion;
 
@@ -68,6 +69,7 @@ pub trait Plugin {
 
 /// Serves one call of the runtime: the whole `main` of a plugin.
 pub fn run<P: Plugin>(plugin: &P) -> ExitCode {
+    log::use_stderr();
     let lookup = |name: &str| std::env::var_os(name);
     let answer = match Environment::command(&lookup) {
         Ok(None) => {
