@@ -37,6 +37,11 @@ pub fn read(name: &str) -> io::Result<Option<String>> {
     }
 }
 
+/// Whether a parameter could be written: it exists, `/proc/sys` is not read-only, and we may.
+pub fn is_writable(name: &str) -> bool {
+    OpenOptions::new().write(true).open(path(name)).is_ok()
+}
+
 /// Sets a parameter, and writes only when it has another value: some writes walk all links under the kernel's
 /// lock, and a read-only `/proc/sys` with the right value is good enough.
 ///

@@ -171,6 +171,59 @@ impl Rtnl {
     }
 }
 
+impl Rtnl {
+    /// The index of the link by which the host reaches an address without a gateway; `None` when it is beyond
+    /// one, or nowhere, or the host's own.
+    pub fn neighbour_link(&mut self, address: IpAddr) -> Result<Option<u32>, Error> {
+        let cidr = Cidr::host(address);
+        let mut wanted = RouteMessage::default();
+        wanted.header.address_family = family_of(cidr);
+        wanted.header.destination_prefix_length = cidr.prefix();
+        wanted
+            .attributes
+            .push(RouteAttribute::Destination(address.into()));
+        let request = Request::new(
+            format!("look up the route to {address}"),
+            &RouteNetlinkMessage::GetRoute(wanted),
+        );
+        let replies = match self.get(request) {
+            Ok(replies) => replies,
+            Err(error) if error.is_absent() || unreachable(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(replies.iter().find_map(|reply| match reply {
+            RouteNetlinkMessage::NewRoute(message) => directly(message),
+            _ => None,
+        }))
+    }
+}
+
+fn unreachable(error: &Error) -> bool {
+    matches!(
+        error.errno,
+        libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL
+    )
+}
+
+fn directly(message: &RouteMessage) -> Option<u32> {
+    let through_gateway = message.attributes.iter().any(|attribute| {
+        matches!(
+            attribute,
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) | RouteAttribute::MultiPath(_)
+        )
+    });
+    if through_gateway || message.header.kind != RouteType::Unicast {
+        return None;
+    }
+    message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Oif(index) => Some(*index),
+            _ => None,
+        })
+}
+
 fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
