@@ -1,4 +1,8 @@
-//! masquerade.
+//! `masquerade`: source NAT and forwarding for a container network.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni_common::plugin::run(&masquerade::Masquerade)
+}

@@ -1,0 +1,195 @@
+//! Bringing a plan into the kernel: look, change what is missing in one transaction, start over when somebody
+//! else changed the ruleset in between.
+
+use std::collections::BTreeSet;
+
+use cni_common::error::{Error, Step};
+use cni_common::netlink;
+use cni_common::nft::{Batch, Element, FoundRule, Nft, Statement, Where, is_stale};
+use cni_common::owner::Owner;
+
+use crate::rules::{Accepts, Group, Plan, filter, table};
+
+/// How often a change is tried before the call gives up with code 11: a try takes microseconds and fails only if
+/// another transaction was faster.
+pub(crate) const ATTEMPTS: usize = 300;
+
+/// Whether this call put something into the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Something was missing.
+    Changed,
+    /// All of it was there.
+    Already,
+}
+
+/// The chain that lets packets through where iptables drops what it does not know: Docker asks others to use
+/// theirs. `None` when there is no such policy.
+pub(crate) fn accepting_chain(
+    nft: &mut Nft,
+    accepts: &Accepts,
+) -> Result<Option<&'static str>, netlink::Error> {
+    let table = filter(accepts.family);
+    let forward = nft.chain(&table, "FORWARD")?;
+    if !forward.is_some_and(|chain| chain.drops) {
+        return Ok(None);
+    }
+    if let Some(user) = nft.chain(&table, DOCKER_USER)? {
+        let rules = nft.rules(&table, Some(DOCKER_USER))?.len();
+        // What uses the chain beyond its own rules are jumps to it.
+        if usize::try_from(user.uses).is_ok_and(|uses| uses > rules) {
+            return Ok(Some(DOCKER_USER));
+        }
+    }
+    Ok(Some("FORWARD"))
+}
+
+pub(crate) const DOCKER_USER: &str = "DOCKER-USER";
+
+/// Whether a rule found is the one meant: iptables-restore turns a comment into a match.
+pub(crate) fn is_same(found: &FoundRule, wanted: &[Statement], comment: &str) -> bool {
+    let said = found.statements.as_ref().is_some_and(|statements| {
+        statements
+            .iter()
+            .filter(|statement| !matches!(statement, Statement::XtComment(_)))
+            .eq(wanted)
+    });
+    said && found.comment.as_deref() == Some(comment)
+}
+
+/// What a plan lacks.
+#[derive(Debug, Default)]
+struct Missing<'a> {
+    groups: Vec<&'a Group>,
+    /// Elements of groups that exist, with what stands in their place.
+    elements: Vec<(&'a Group, core::net::IpAddr, Option<Element>)>,
+    accepts: Vec<(&'a Accepts, &'static str, &'a [Statement])>,
+}
+
+impl<'a> Missing<'a> {
+    fn of(nft: &mut Nft, plan: &'a Plan, tag: &str) -> Result<Self, netlink::Error> {
+        let mut missing = Self::default();
+        let table = table();
+        for group in &plan.groups {
+            if nft.set(&table, &group.set.name)?.is_none() {
+                missing.groups.push(group);
+                continue;
+            }
+            for address in &group.addresses {
+                let found = nft.element(&table, &group.set.name, *address)?;
+                let ours = found
+                    .as_ref()
+                    .is_some_and(|e| !e.leaving && e.comment.as_deref() == Some(tag));
+                if !ours {
+                    missing.elements.push((group, *address, found));
+                }
+            }
+        }
+        for accepts in &plan.accepts {
+            let Some(chain) = accepting_chain(nft, accepts)? else {
+                continue;
+            };
+            let rules = nft.rules(&filter(accepts.family), Some(chain))?;
+            for wanted in &accepts.rules {
+                let exists = rules
+                    .iter()
+                    .any(|found| is_same(found, wanted, &accepts.comment));
+                if !exists {
+                    missing.accepts.push((accepts, chain, wanted));
+                }
+            }
+        }
+        Ok(missing)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.elements.is_empty() && self.accepts.is_empty()
+    }
+
+    /// Only elements: nobody else makes those of this attachment, so the transaction need not be bound to a
+    /// generation.
+    fn only_elements(&self) -> bool {
+        self.groups.is_empty() && self.accepts.is_empty()
+    }
+
+    fn fill(&self, batch: &mut Batch, tag: &str) {
+        let table = table();
+        if !self.groups.is_empty() {
+            batch.ensure_table(&table, "made by the CNI plugin masquerade");
+        }
+        for group in &self.groups {
+            batch.add_set(&group.set);
+            for address in &group.addresses {
+                batch.add_element(&table, &group.set.name, *address, tag);
+            }
+            let mut chains = BTreeSet::new();
+            for rule in &group.rules {
+                if chains.insert(rule.chain.name) {
+                    batch.ensure_chain(&table, &rule.chain);
+                }
+            }
+            for rule in &group.rules {
+                // The newest settings win where an older group says something about the same packets.
+                let name = &group.set.name;
+                batch.add_rule(
+                    &table,
+                    rule.chain.name,
+                    Where::First,
+                    &rule.statements,
+                    Some(name),
+                );
+            }
+        }
+        for (group, address, found) in &self.elements {
+            if found.is_some() {
+                batch.delete_element(&table, &group.set.name, *address);
+            }
+            batch.add_element(&table, &group.set.name, *address, tag);
+        }
+        for (accepts, chain, statements) in &self.accepts {
+            let table = filter(accepts.family);
+            batch.add_rule(
+                &table,
+                chain,
+                Where::First,
+                statements,
+                Some(&accepts.comment),
+            );
+        }
+    }
+}
+
+/// Brings the plan of an attachment into the kernel.
+///
+/// # Errors
+/// What the kernel refused; then nothing is changed. Code 11 when other transactions were always faster.
+pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<Applied, Error> {
+    let tag = owner.tag();
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        let generation = nft.generation().step(|| "read the firewall")?;
+        let missing = Missing::of(nft, plan, &tag).step(|| "read the firewall")?;
+        if missing.is_empty() {
+            return Ok(Applied::Already);
+        }
+        let mut batch = if missing.only_elements() {
+            Batch::new()
+        } else {
+            Batch::only_after(generation)
+        };
+        missing.fill(&mut batch, &tag);
+        match nft.commit(batch) {
+            Ok(()) => return Ok(Applied::Changed),
+            // Stale, or an element came or went, or the group went with its last attachment.
+            Err(error) if is_stale(&error) => last = Some(error),
+            Err(error) if missing.only_elements() && (error.is_taken() || error.is_absent()) => {
+                last = Some(error);
+            }
+            Err(error) => return Err(error).step(|| "change the firewall"),
+        }
+    }
+    match last {
+        Some(error) => Err(error).step(|| "change the firewall"),
+        None => Ok(Applied::Already),
+    }
+}

@@ -1,0 +1,98 @@
+//! Whether the kernel still has what ADD put there.
+
+use cni_common::code::Code;
+use cni_common::error::{Error, Step};
+use cni_common::netlink;
+use cni_common::nft::{Nft, line};
+use cni_common::owner::Owner;
+use cni_common::sysctl;
+
+use crate::apply::{accepting_chain, is_same};
+use crate::rules::{Group, Plan, filter, table};
+use crate::sysctls::Wanted;
+
+/// Compares the kernel with the plan.
+///
+/// # Errors
+/// Code 102 with everything that is not as ADD left it.
+pub fn check(nft: &mut Nft, plan: &Plan, owner: &Owner, sysctls: &[Wanted]) -> Result<(), Error> {
+    let mut drift = Vec::new();
+    for group in &plan.groups {
+        compare(nft, group, owner, &mut drift).step(|| "read the firewall")?;
+    }
+    for accepts in &plan.accepts {
+        let Some(chain) = accepting_chain(nft, accepts).step(|| "read the firewall")? else {
+            continue;
+        };
+        let table = filter(accepts.family);
+        let found = nft
+            .rules(&table, Some(chain))
+            .step(|| "read the firewall")?;
+        for wanted in &accepts.rules {
+            if !found.iter().any(|f| is_same(f, wanted, &accepts.comment)) {
+                let wanted = line(wanted);
+                drift.push(format!("{table} {chain}: rule {wanted:?} is missing"));
+            }
+        }
+    }
+    for wanted in sysctls {
+        let value = sysctl::read(wanted.name).step(|| format!("read {}", wanted.name))?;
+        match value {
+            None if wanted.optional => {}
+            Some(value) if value == wanted.value => {}
+            found => drift.push(format!(
+                "{}: expected {}, found {}",
+                wanted.name,
+                wanted.value,
+                found.as_deref().unwrap_or("nothing")
+            )),
+        }
+    }
+    if drift.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Code::Drift, drift.join("; ")))
+}
+
+fn compare(
+    nft: &mut Nft,
+    group: &Group,
+    owner: &Owner,
+    drift: &mut Vec<String>,
+) -> Result<(), netlink::Error> {
+    let table = table();
+    let name = &group.set.name;
+    if nft.set(&table, name)?.is_none() {
+        drift.push(format!("{table}: set {name} is missing"));
+        return Ok(());
+    }
+    for address in &group.addresses {
+        let found = nft.element(&table, name, *address)?;
+        let found = found.filter(|element| !element.leaving);
+        match found.map(|element| element.comment.unwrap_or_default()) {
+            None => drift.push(format!("{table}: {address} is missing in set {name}")),
+            Some(comment) if owner.owns(&comment) => {}
+            Some(comment) => drift.push(format!(
+                "{table}: {address} in set {name}: expected {:?}, found {comment:?}",
+                owner.tag()
+            )),
+        }
+    }
+    let rules = nft.rules(&table, None)?;
+    for rule in &group.rules {
+        let chain = nft.chain(&table, rule.chain.name)?;
+        if !chain.is_some_and(|chain| chain.is(&rule.chain)) {
+            let (chain, hook) = (rule.chain.name, rule.chain.hook);
+            drift.push(format!("{table}: chain {chain} is not on hook {hook:?}"));
+        }
+        let exists = rules
+            .iter()
+            .any(|found| found.chain == rule.chain.name && is_same(found, &rule.statements, name));
+        if !exists {
+            let (chain, wanted) = (rule.chain.name, line(&rule.statements));
+            drift.push(format!("{table} {chain}: rule {wanted:?} is missing"));
+        }
+    }
+    drift.dedup();
+    Ok(())
+}

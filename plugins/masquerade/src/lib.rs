@@ -1,0 +1,204 @@
+//! `masquerade`: source NAT and forwarding for a container network.
+//!
+//! Chained behind a plugin that gives a container its addresses. It works on the host alone: what it needs to
+//! know is in the previous result, and what it made carries its owner, so that DEL and GC need nothing.
+#![forbid(unsafe_code)]
+
+pub mod apply;
+pub mod check;
+pub mod config;
+pub mod inside;
+pub mod release;
+pub mod rules;
+pub mod sysctls;
+
+use core::net::IpAddr;
+use std::collections::BTreeSet;
+
+use cni_common::addr::{Cidr, Family};
+use cni_common::code::Code;
+use cni_common::error::{Error, Step};
+use cni_common::ident::{IfName, NetworkName};
+use cni_common::log;
+use cni_common::netlink::Rtnl;
+use cni_common::nft::{Element, Nft};
+use cni_common::owner::{Owner, Tag};
+use cni_common::plugin::{About, Call, DelCall, GcCall, NetnsUse, Plugin, StatusCall};
+use cni_common::result::Attachment;
+use cni_common::version::SpecVersion;
+
+use crate::apply::Applied;
+use crate::config::Config;
+use crate::release::{Going, Left};
+use crate::rules::{Inside, Plan};
+use crate::sysctls::Memory;
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Masquerade;
+
+impl Plugin for Masquerade {
+    type Config = Config;
+    const ABOUT: About = About {
+        name: "masquerade",
+        release: env!("CARGO_PKG_VERSION"),
+        versions: SpecVersion::V0_1_0..=SpecVersion::V1_1_0,
+    };
+    const NETNS: NetnsUse = NetnsUse::Ignored;
+
+    fn add(&self, call: &Call<Config>) -> Result<Attachment, Error> {
+        let previous = call.required_previous()?;
+        let addresses = inside::addresses(previous, &call.ifname);
+        if !addresses.is_empty() {
+            let plan = plan(&call.network, &call.config, previous, &addresses)?;
+            attach(&call.owner(), &call.config, &plan)?;
+        }
+        Ok(previous.clone())
+    }
+
+    fn check(&self, call: &Call<Config>) -> Result<(), Error> {
+        let previous = call.required_previous()?;
+        let addresses = inside::addresses(previous, &call.ifname);
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        let plan = plan(&call.network, &call.config, previous, &addresses)?;
+        let families: Vec<Family> = plan.families().collect();
+        let sysctls = sysctls::wanted(&call.config, &families);
+        let mut nft = open()?;
+        check::check(&mut nft, &plan, &call.owner(), &sysctls)
+    }
+
+    fn del(&self, call: &DelCall<Config>) -> Result<(), Error> {
+        let addresses: Vec<IpAddr> = call
+            .previous
+            .iter()
+            .flat_map(|previous| inside::addresses(previous, &call.ifname))
+            .map(Cidr::address)
+            .collect();
+        detach(&call.network, &Going::Of(&call.owner(), &addresses))
+    }
+
+    fn status(&self, _: &StatusCall<Config>) -> Result<(), Error> {
+        let usable = open().and_then(|mut nft| nft.generation().step(|| "ask for nftables"));
+        usable
+            .map(|_| ())
+            .map_err(|error| error.with_code(Code::NotAvailable))
+    }
+
+    fn gc(&self, call: &GcCall<Config>) -> Result<(), Error> {
+        let valid = call.valid_owners();
+        let is_stale = |element: &Element| is_stale(element, &valid);
+        detach(&call.network, &Going::Where(&is_stale))
+    }
+}
+
+/// Whether an element is of ours and its owner is not valid. What somebody else put into a set stays.
+fn is_stale(element: &Element, valid: &BTreeSet<u64>) -> bool {
+    let tag = element.comment.as_deref().and_then(Tag::parse);
+    tag.is_some_and(|tag| !valid.contains(&tag.hash))
+}
+
+fn open() -> Result<Nft, Error> {
+    Nft::open().step(|| "open nftables")
+}
+
+fn plan(
+    network: &NetworkName,
+    config: &Config,
+    previous: &Attachment,
+    addresses: &[Cidr],
+) -> Result<Plan, Error> {
+    check_families(config, addresses)?;
+    let mut rtnl = Rtnl::open().step(|| "find the bridge")?;
+    let inside = inside::find(&mut rtnl, previous, addresses)?;
+    check_out_interface(config.out_interface.as_ref(), &inside)?;
+    Ok(rules::plan(network, config, &inside, addresses))
+}
+
+/// Refuses what could have no effect for these addresses.
+fn check_families(config: &Config, addresses: &[Cidr]) -> Result<(), Error> {
+    let has = |family: Family| addresses.iter().any(|address| address.family() == family);
+    let to_source = &config.to_source;
+    if let Some(useless) = to_source.first()
+        && !to_source.iter().any(|address| has(Family::of(*address)))
+    {
+        let family = Family::of(*useless);
+        return Err(Error::new(
+            Code::InvalidConfig,
+            format!("toSource: {useless} is an {family} address, and the container has none"),
+        ));
+    }
+    for source in config.sources.iter().filter(|s| !has(s.family())) {
+        log::info(format_args!(
+            "sources: {source} waits for a container that has an {} address",
+            source.family()
+        ));
+    }
+    Ok(())
+}
+
+fn check_out_interface(out: Option<&IfName>, inside: &Inside) -> Result<(), Error> {
+    match (out, inside) {
+        (Some(out), Inside::Interface(inside)) if out == inside => Err(Error::new(
+            Code::InvalidConfig,
+            format!("outInterface: {out} is the interface to the containers themselves"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Puts a plan into the kernel and switches what the configuration asks for. On failure nothing stays.
+pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<(), Error> {
+    let families: Vec<Family> = plan.families().collect();
+    let wanted = sysctls::wanted(config, &families);
+    sysctls::check(&wanted)?;
+    let memory = Memory::open(config.restore_sysctls)?;
+    let mut nft = open()?;
+    if config.restore_sysctls {
+        let table = rules::table();
+        let sets = nft.sets(&table).step(|| "read the firewall")?;
+        if sets.is_empty() {
+            memory.forget()?;
+        }
+    }
+    let applied = apply::apply(&mut nft, plan, owner)?;
+    let mut changed = Vec::new();
+    let remembering = config.restore_sysctls.then_some(&memory);
+    let switched = sysctls::set(&wanted, remembering, &mut changed);
+    if switched.is_err() {
+        undo(&mut nft, owner, applied, &memory, &changed);
+    }
+    switched
+}
+
+fn undo(
+    nft: &mut Nft,
+    owner: &Owner,
+    applied: Applied,
+    memory: &Memory,
+    changed: &[sysctls::Changed],
+) {
+    if applied == Applied::Already {
+        return;
+    }
+    let undone = release::release(nft, &owner.network, &Going::Of(owner, &[]));
+    let undone = match undone {
+        // Attachments that came in between rely on what was switched.
+        Ok(Left::Some) => Ok(()),
+        Ok(Left::Nothing) => sysctls::put_back(changed).and_then(|()| memory.forget()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = undone {
+        log::error(format_args!("undo: {error}"));
+    }
+}
+
+fn detach(network: &NetworkName, going: &Going<'_>) -> Result<(), Error> {
+    let memory = Memory::open(false)?;
+    let mut nft = open()?;
+    match release::release(&mut nft, network, going)? {
+        Left::Some => Ok(()),
+        Left::Nothing => memory.restore(),
+    }
+}

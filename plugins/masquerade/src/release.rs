@@ -1,0 +1,257 @@
+//! Taking attachments out of the kernel, and with the last one what they shared.
+
+use core::net::IpAddr;
+
+use cni_common::addr::Family;
+use cni_common::error::{Error, Step};
+use cni_common::ident::NetworkName;
+use cni_common::netlink;
+use cni_common::nft::{Batch, Element, FoundSet, Nft, is_stale};
+use cni_common::owner::Owner;
+
+use crate::apply::{ATTEMPTS, DOCKER_USER};
+use crate::rules::{accepts_comment, filter, is_of_network, table};
+
+/// Which elements of a network's sets go.
+pub enum Going<'a> {
+    /// Those of one attachment, which are probably these addresses.
+    Of(&'a Owner, &'a [IpAddr]),
+    /// Those for which this is so.
+    Where(&'a dyn Fn(&Element) -> bool),
+}
+
+impl Going<'_> {
+    fn includes(&self, element: &Element) -> bool {
+        match self {
+            Self::Of(owner, _) => element
+                .comment
+                .as_deref()
+                .is_some_and(|comment| owner.owns(comment)),
+            Self::Where(is_going) => is_going(element),
+        }
+    }
+}
+
+/// What is left on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Networks with attachments.
+    Some,
+    /// Nothing of this plugin.
+    Nothing,
+}
+
+/// What is to go from one set.
+struct Share {
+    set: FoundSet,
+    going: Vec<IpAddr>,
+    /// Nobody else is in it.
+    empties: bool,
+}
+
+/// Takes elements out of the sets of a network. What is not there is no error.
+///
+/// A set that has others left lets the elements expire, because a deletion makes all netfilter users of the host
+/// wait. The last attachment deletes the set and its rules, and waits.
+///
+/// # Errors
+/// What the kernel refused; code 11 when other transactions were always faster.
+pub fn release(nft: &mut Nft, network: &NetworkName, going: &Going<'_>) -> Result<Left, Error> {
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        let generation = nft.generation().step(|| "read the firewall")?;
+        let seen = look(nft, network, going).step(|| "read the firewall")?;
+        let mut batch = Batch::only_after(generation);
+        fill(nft, &mut batch, network, &seen).step(|| "read the firewall")?;
+        if batch.is_empty() {
+            return Ok(seen.left());
+        }
+        match nft.commit(batch) {
+            Ok(()) => {
+                if let Err(error) = insist(nft, &seen, going) {
+                    if !is_stale(&error) {
+                        return Err(error).step(|| "change the firewall");
+                    }
+                    last = Some(error);
+                    continue;
+                }
+                return Ok(seen.left());
+            }
+            Err(error) if is_stale(&error) => last = Some(error),
+            Err(error) => return Err(error).step(|| "change the firewall"),
+        }
+    }
+    match last {
+        Some(error) => Err(error).step(|| "change the firewall"),
+        None => Ok(Left::Some),
+    }
+}
+
+struct Seen {
+    shares: Vec<Share>,
+    /// How many sets the table has in all.
+    sets: usize,
+}
+
+impl Seen {
+    fn emptied(&self) -> impl Iterator<Item = &Share> {
+        self.shares.iter().filter(|share| share.empties)
+    }
+
+    fn left(&self) -> Left {
+        if self.emptied().count() == self.sets {
+            Left::Nothing
+        } else {
+            Left::Some
+        }
+    }
+
+    /// Whether no group of the network remains for a family.
+    fn leaves(&self, family: Family) -> bool {
+        let mut of_family = self.shares.iter().filter(|s| s.set.family == family);
+        of_family.all(|share| share.empties)
+    }
+}
+
+fn look(nft: &mut Nft, network: &NetworkName, going: &Going<'_>) -> Result<Seen, netlink::Error> {
+    let sets = nft.sets(&table())?;
+    let count = sets.len();
+    let of_network: Vec<FoundSet> = sets
+        .into_iter()
+        .filter(|set| is_of_network(&set.name, network))
+        .collect();
+    let known = match going {
+        Going::Of(_, addresses) if !addresses.is_empty() => {
+            by_address(nft, &of_network, addresses, going)?
+        }
+        Going::Of(..) | Going::Where(_) => None,
+    };
+    let mut shares = Vec::new();
+    for (place, set) in of_network.into_iter().enumerate() {
+        let quick = known.as_ref().and_then(|known| known.get(place)).cloned();
+        shares.push(share(nft, set, quick, going)?);
+    }
+    Ok(Seen {
+        shares,
+        sets: count,
+    })
+}
+
+/// The addresses that go, by set, if all of those expected are found: then no set need be listed.
+fn by_address(
+    nft: &mut Nft,
+    sets: &[FoundSet],
+    addresses: &[IpAddr],
+    going: &Going<'_>,
+) -> Result<Option<Vec<Vec<IpAddr>>>, netlink::Error> {
+    let mut found = vec![Vec::new(); sets.len()];
+    for address in addresses {
+        let mut somewhere = false;
+        for (set, found) in sets.iter().zip(&mut found) {
+            if set.family != Family::of(*address) {
+                continue;
+            }
+            let element = nft.element(&table(), &set.name, *address)?;
+            if element.is_some_and(|e| !e.leaving && going.includes(&e)) {
+                found.push(*address);
+                somewhere = true;
+            }
+        }
+        if !somewhere {
+            return Ok(None);
+        }
+    }
+    Ok(Some(found))
+}
+
+fn share(
+    nft: &mut Nft,
+    set: FoundSet,
+    quick: Option<Vec<IpAddr>>,
+    going: &Going<'_>,
+) -> Result<Share, netlink::Error> {
+    let stays = |element: &Element| !element.leaving && !going.includes(element);
+    if let Some(going) = quick {
+        let some = Nft::some_elements(&table(), &set.name)?;
+        if some.iter().any(stays) {
+            return Ok(Share {
+                set,
+                going,
+                empties: false,
+            });
+        }
+    }
+    let elements = nft.elements(&table(), &set.name)?;
+    let leaving = |element: &&Element| !element.leaving && going.includes(element);
+    Ok(Share {
+        empties: !elements.iter().any(stays),
+        going: elements.iter().filter(leaving).map(|e| e.address).collect(),
+        set,
+    })
+}
+
+fn fill(
+    nft: &mut Nft,
+    batch: &mut Batch,
+    network: &NetworkName,
+    seen: &Seen,
+) -> Result<(), netlink::Error> {
+    let table = table();
+    for share in seen.shares.iter().filter(|share| !share.empties) {
+        for address in &share.going {
+            batch.expire_element(&table, &share.set.name, *address);
+        }
+    }
+    let gone: Vec<&str> = seen
+        .emptied()
+        .map(|share| share.set.name.as_str())
+        .collect();
+    if !gone.is_empty() {
+        let is_ours = |comment: Option<&str>| comment.is_some_and(|text| gone.contains(&text));
+        let rules = nft.rules(&table, None)?;
+        let only_ours = rules.iter().all(|rule| is_ours(rule.comment.as_deref()));
+        if only_ours && seen.left() == Left::Nothing {
+            batch.delete_table(&table);
+        } else {
+            for rule in rules.iter().filter(|rule| is_ours(rule.comment.as_deref())) {
+                batch.delete_rule(&table, &rule.chain, rule.handle);
+            }
+            for name in gone {
+                batch.delete_set(&table, name);
+            }
+        }
+    }
+    if seen.shares.iter().all(|share| !share.empties) && !seen.shares.is_empty() {
+        return Ok(());
+    }
+    let comment = accepts_comment(network);
+    for family in [Family::V4, Family::V6] {
+        if !seen.leaves(family) {
+            continue;
+        }
+        let filter = filter(family);
+        for chain in ["FORWARD", DOCKER_USER] {
+            for rule in nft.rules(&filter, Some(chain))? {
+                if rule.comment.as_deref() == Some(&comment) {
+                    batch.delete_rule(&filter, chain, rule.handle);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Kernels before 6.12 accept a new timeout for an element and ignore it: what reads back as staying is deleted.
+fn insist(nft: &mut Nft, seen: &Seen, going: &Going<'_>) -> Result<(), netlink::Error> {
+    let generation = nft.generation()?;
+    let mut batch = Batch::only_after(generation);
+    for share in seen.shares.iter().filter(|share| !share.empties) {
+        for address in &share.going {
+            let element = nft.element(&table(), &share.set.name, *address)?;
+            if element.is_some_and(|element| !element.leaving && going.includes(&element)) {
+                batch.delete_element(&table(), &share.set.name, *address);
+            }
+        }
+    }
+    nft.commit(batch)
+}

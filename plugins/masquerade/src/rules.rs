@@ -1,0 +1,348 @@
+//! What is to be in the kernel for one attachment: a function of the configuration and the addresses.
+//!
+//! Attachments of a network that share subnet and settings share a *group*: one set of addresses and a few
+//! rules. A group never changes; other settings make another group, whose name has their hash. So the kernel
+//! does the same work for the thousandth container as for the second, and a group that exists is right.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use cni_common::addr::{Cidr, Family};
+use cni_common::ident::{IfName, NetworkName};
+use cni_common::nft::{BaseChain, ChainKind, Hook, Is, Place, Set, Statement, Table, TableFamily};
+use cni_common::owner::{hash, short};
+
+use crate::config::{Config, Forward};
+
+/// Source NAT.
+pub const POSTROUTING: BaseChain = BaseChain {
+    name: "postrouting",
+    kind: ChainKind::Nat,
+    hook: Hook::Postrouting,
+    priority: 100,
+};
+
+/// The stateful guard.
+pub const FORWARD: BaseChain = BaseChain {
+    name: "forward",
+    kind: ChainKind::Filter,
+    hook: Hook::Forward,
+    priority: 0,
+};
+
+/// What connection tracking is not to see.
+pub const PREROUTING: BaseChain = BaseChain {
+    name: "prerouting",
+    kind: ChainKind::Filter,
+    hook: Hook::Prerouting,
+    priority: -300,
+};
+
+/// The table of this plugin.
+pub fn table() -> Table {
+    Table::new(TableFamily::Inet, "plumb")
+}
+
+/// The table of iptables-nft or ip6tables-nft that has the chain FORWARD.
+pub fn filter(family: Family) -> Table {
+    Table::new(TableFamily::Ip(family), "filter")
+}
+
+/// How packets of the network are told from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inside {
+    /// By the host's interface to the network.
+    Interface(IfName),
+    /// By their addresses: the host has no such interface.
+    Addresses,
+}
+
+/// A rule with the chain it stands in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The chain.
+    pub chain: BaseChain,
+    /// What it says.
+    pub statements: Vec<Statement>,
+}
+
+/// What the attachments share that have the same network, subnet and settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The set of their addresses; its name is the comment of the rules.
+    pub set: Set,
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// The addresses of this attachment that belong in it.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The two rules that let a network's packets pass where iptables drops what it does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepts {
+    /// Whose FORWARD chain.
+    pub family: Family,
+    /// The rules without their comment.
+    pub rules: Vec<Vec<Statement>>,
+    /// Their comment.
+    pub comment: String,
+}
+
+/// Everything one attachment needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// One group for each subnet the attachment has an address in.
+    pub groups: Vec<Group>,
+    /// For each family in use.
+    pub accepts: Vec<Accepts>,
+}
+
+impl Plan {
+    /// The families the attachment has addresses of.
+    pub fn families(&self) -> impl Iterator<Item = Family> {
+        self.accepts.iter().map(|accepts| accepts.family)
+    }
+}
+
+/// The plan for an attachment with these addresses, which carry the prefix length of their subnet.
+pub fn plan(network: &NetworkName, config: &Config, inside: &Inside, addresses: &[Cidr]) -> Plan {
+    let mut subnets: Vec<Cidr> = addresses.iter().map(|address| address.network()).collect();
+    subnets.sort();
+    subnets.dedup();
+    let groups = subnets
+        .iter()
+        .map(|subnet| {
+            let mut members: Vec<IpAddr> = addresses
+                .iter()
+                .filter(|address| address.network() == *subnet)
+                .map(|address| address.address())
+                .collect();
+            members.sort();
+            members.dedup();
+            group(network, config, inside, *subnet, members)
+        })
+        .collect();
+    let accepts = [Family::V4, Family::V6]
+        .into_iter()
+        .filter_map(|family| {
+            let own: Vec<Cidr> = subnets
+                .iter()
+                .copied()
+                .filter(|subnet| subnet.family() == family)
+                .collect();
+            (!own.is_empty()).then(|| accepts(network, config, inside, family, &own))
+        })
+        .collect();
+    Plan { groups, accepts }
+}
+
+/// The multicast addresses of a family (RFC 5771, RFC 4291 section 2.7): never translated.
+fn multicast(family: Family) -> Option<Cidr> {
+    match family {
+        Family::V4 => Cidr::new(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 4),
+        Family::V6 => Cidr::new(IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
+    }
+}
+
+/// The part of a group's name that all groups of the network have, and those of no other.
+fn network_mark(network: &NetworkName) -> String {
+    short(hash([network.as_str()]))
+}
+
+/// Whether a set of our table belongs to the network.
+pub fn is_of_network(set: &str, network: &NetworkName) -> bool {
+    let mut parts = set.rsplitn(3, '-');
+    parts.next().is_some() && parts.next() == Some(&network_mark(network))
+}
+
+/// What the rules in iptables' chains carry: the network, whole or cut, and its mark.
+pub fn accepts_comment(network: &NetworkName) -> String {
+    let name: String = network.as_str().chars().take(200).collect();
+    format!("plumb {} {name}", network_mark(network))
+}
+
+/// `net-NAME-NETWORK-SETTINGS`: the name for people, possibly cut, and two hashes.
+fn group_name(network: &NetworkName, subnet: Cidr, rules: &[Rule]) -> String {
+    // The rules say all that the settings come to.
+    let mut words = vec![subnet.to_string()];
+    words.extend(rules.iter().map(|rule| {
+        let line = cni_common::nft::line(&rule.statements);
+        format!("{} {line}", rule.chain.name)
+    }));
+    let settings = short(hash(words.iter().map(String::as_str)));
+    let name: String = network.as_str().chars().take(32).collect();
+    format!("net-{name}-{}-{settings}", network_mark(network))
+}
+
+fn group(
+    network: &NetworkName,
+    config: &Config,
+    inside: &Inside,
+    subnet: Cidr,
+    addresses: Vec<IpAddr>,
+) -> Group {
+    let family = subnet.family();
+    // The name of the set is made from the rules, which name the set: here they name it by nothing.
+    let unnamed = rules(config, inside, subnet, "");
+    let name = group_name(network, subnet, &unnamed);
+    let shown: String = network.as_str().chars().take(150).collect();
+    Group {
+        rules: rules(config, inside, subnet, &name),
+        set: Set {
+            table: table(),
+            name,
+            family,
+            comment: format!("network {shown}, subnet {subnet}"),
+        },
+        addresses,
+    }
+}
+
+fn rules(config: &Config, inside: &Inside, subnet: Cidr, set: &str) -> Vec<Rule> {
+    let family = subnet.family();
+    let sources: Vec<Cidr> = config.sources(family).collect();
+    let mut rules = Vec::new();
+    let mut rule = |chain: BaseChain, statements: Vec<Statement>| {
+        rules.push(Rule { chain, statements });
+    };
+    let container = Place::Set(family, set.to_owned());
+    for source in core::iter::once(container).chain(sources.iter().copied().map(Place::Net)) {
+        rule(
+            POSTROUTING,
+            translation(config, inside, subnet, &sources, source),
+        );
+    }
+    let guarded = core::iter::once(subnet).chain(sources.iter().copied().filter(|s| *s != subnet));
+    if config.forward == Forward::Stateful {
+        for destination in guarded {
+            rule(FORWARD, guard(inside, subnet, &sources, destination));
+        }
+    }
+    if let Inside::Interface(inside) = inside {
+        for source in &sources {
+            for end in [
+                Statement::Source(Is::Equal, Place::Net(*source)),
+                Statement::Destination(Is::Equal, Place::Net(*source)),
+            ] {
+                rule(PREROUTING, untracked(inside, end));
+            }
+        }
+    }
+    rules
+}
+
+/// What leaves the network gets another source. A frame that is only bridged leaves by the interface of the
+/// network and keeps its own.
+fn translation(
+    config: &Config,
+    inside: &Inside,
+    subnet: Cidr,
+    sources: &[Cidr],
+    source: Place,
+) -> Vec<Statement> {
+    let family = subnet.family();
+    let mut statements = Vec::new();
+    match (&config.out_interface, inside) {
+        (Some(out), _) => {
+            statements.push(Statement::OutInterface(Is::Equal, out.as_str().to_owned()));
+        }
+        (None, Inside::Interface(inside)) => {
+            statements.push(Statement::OutInterface(Is::Not, inside.as_str().to_owned()));
+        }
+        (None, Inside::Addresses) => {}
+    }
+    statements.push(Statement::Source(Is::Equal, source));
+    let within = core::iter::once(subnet).chain(sources.iter().copied().filter(|s| *s != subnet));
+    for destination in within.chain(multicast(family)) {
+        statements.push(Statement::Destination(Is::Not, Place::Net(destination)));
+    }
+    statements.push(match config.to_source(family) {
+        Some(address) => Statement::Snat(address),
+        None => Statement::Masquerade,
+    });
+    statements
+}
+
+/// What comes from outside is dropped unless the network began it. Bridged frames have the same interface on
+/// both sides, and packets within the network come from it.
+fn guard(inside: &Inside, subnet: Cidr, sources: &[Cidr], destination: Cidr) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    match inside {
+        Inside::Interface(inside) => {
+            let name = inside.as_str();
+            statements.push(Statement::InInterface(Is::Not, name.to_owned()));
+            statements.push(Statement::OutInterface(Is::Equal, name.to_owned()));
+        }
+        Inside::Addresses => {
+            let within =
+                core::iter::once(subnet).chain(sources.iter().copied().filter(|s| *s != subnet));
+            statements
+                .extend(within.map(|network| Statement::Source(Is::Not, Place::Net(network))));
+        }
+    }
+    statements.push(Statement::Destination(Is::Equal, Place::Net(destination)));
+    statements.push(Statement::Established(Is::Not));
+    statements.push(Statement::Drop);
+    statements
+}
+
+/// With bridge-nf-call-iptables, frames between routers behind the containers pass connection tracking on
+/// bridges of this host too. Tracked there, a connection would count as known, and untranslated, when it
+/// reaches the host on its way out. Such a frame comes in by a bridge by which its source is not reached.
+fn untracked(inside: &IfName, end: Statement) -> Vec<Statement> {
+    vec![
+        Statement::InInterface(Is::Not, inside.as_str().to_owned()),
+        Statement::InKind(Is::Equal, "bridge".to_owned()),
+        end,
+        Statement::NoRouteBack,
+        Statement::Notrack,
+    ]
+}
+
+fn accepts(
+    network: &NetworkName,
+    config: &Config,
+    inside: &Inside,
+    family: Family,
+    subnets: &[Cidr],
+) -> Accepts {
+    let mut rules = Vec::new();
+    let mut pair = |to: Statement, from: Statement| {
+        rules.push(vec![
+            to,
+            Statement::XtEstablished,
+            Statement::Counter,
+            Statement::Accept,
+        ]);
+        rules.push(vec![from, Statement::Counter, Statement::Accept]);
+    };
+    match inside {
+        Inside::Interface(inside) => {
+            let name = inside.as_str();
+            pair(
+                Statement::OutInterface(Is::Equal, name.to_owned()),
+                Statement::InInterface(Is::Equal, name.to_owned()),
+            );
+        }
+        Inside::Addresses => {
+            let mut networks = subnets.to_vec();
+            networks.extend(config.sources(family));
+            networks.sort();
+            networks.dedup();
+            for network in networks {
+                pair(
+                    Statement::Destination(Is::Equal, Place::Net(network)),
+                    Statement::Source(Is::Equal, Place::Net(network)),
+                );
+            }
+        }
+    }
+    Accepts {
+        family,
+        rules,
+        comment: accepts_comment(network),
+    }
+}
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;
