@@ -235,6 +235,11 @@ impl<'a> Object<'a> {
         );
     }
 
+    /// Records a fault that lies elsewhere than in one key; `text` says where.
+    pub fn report(&self, code: Code, text: impl Into<String>) {
+        self.problems.add(code, text);
+    }
+
     /// The value of a key, in any case, the last of duplicates; `null` is absent.
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
         self.find(key).filter(|value| *value.json != Json::Null)
