@@ -16,7 +16,7 @@ export TARGET
 .PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell
 
 # The plugins have a cargo call of their own: built together with the lab they would get the features it wants of their
-# dependencies, and with serde_json's `std` comes run-time detection that costs a third of a plugin's start.
+# dependencies, and with serde_json's `std` comes run-time detection that every start pays for.
 build:
 	@.ci/setup build
 	$(CARGO) build --locked --target $(TARGET) --release $(addprefix --package=,$(PLUGINS))
@@ -78,4 +78,4 @@ install-links: install
 	done
 
 clean:
-	rm -rf target .cache
+	rm -rf target .cache fuzz/target fuzz/artifacts
