@@ -152,6 +152,14 @@ impl Running<'_> {
         read_result(&stdout).step(|| format!("result of {name}"))
     }
 
+    /// Waits for the plugin where the command has no result.
+    ///
+    /// # Errors
+    /// The plugin's own error, or code 5.
+    pub fn finish(self) -> Result<(), Error> {
+        self.wait().map(|_| ())
+    }
+
     /// Waits for the plugin and gives what it printed.
     fn wait(self) -> Result<Vec<u8>, Error> {
         let Delegate { name, path, .. } = self.delegate;

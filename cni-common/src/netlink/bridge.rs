@@ -31,6 +31,14 @@ pub enum Ensured {
     Found(Link),
 }
 
+/// Whether a bridge keeps its Ethernet address whatever ports come and go (`NET_ADDR_SET`, linux/netdevice.h);
+/// `None` where sysfs does not show it. Netlink does not tell.
+pub fn has_fixed_address(bridge: &Link) -> Option<bool> {
+    let path = format!("/sys/class/net/{}/addr_assign_type", bridge.name);
+    let kind = std::fs::read_to_string(path).ok()?;
+    Some(kind.trim() == "3")
+}
+
 impl Rtnl {
     /// Looks the bridge up and makes it if there is no link of that name; when several do so at once, one makes
     /// it.
@@ -52,12 +60,6 @@ impl Rtnl {
         }
     }
 
-    fn open_link_events() -> Result<Self, Error> {
-        let mut events = Self::open()?;
-        events.subscribe(libc::RTNLGRP_LINK)?;
-        Ok(events)
-    }
-
     fn add_bridge(&mut self, bridge: &NewBridge<'_>) -> Result<(), Error> {
         let mut message = LinkMessage::default();
         message.attributes = vec![
@@ -71,27 +73,27 @@ impl Rtnl {
         self.add_link(format!("create bridge {}", bridge.name), message)
     }
 
-    /// Waits until a port is running and its bridge forwards its frames, and gives the port as it is then;
-    /// `None` when it vanished.
+    /// Waits until a link is running and, where it is a bridge's port, its frames are forwarded, and gives it as it
+    /// is then; `None` when it vanished.
     ///
-    /// Where the kernel settles carrier changes on a look-up (6.8 and later) the first look is enough. With
-    /// spanning tree a port takes its time to forward: it is given as it is once it runs. So is a port that is
-    /// still not running after `patience`; the caller decides what that means.
-    pub fn settled_port(&mut self, index: u32, patience: Duration) -> Result<Option<Link>, Error> {
-        let deadline = Instant::now().checked_add(patience);
-        let mut events: Option<Self> = None;
+    /// Both ends of a veth need this: an end that has not settled still drops what it is to send, because its
+    /// queue is only made when its carrier's change is worked off.
+    ///
+    /// Where the kernel works that off on a look-up (6.8 and later) the first look is enough. A port under spanning
+    /// tree takes its time to forward: it is given as it is once it runs. So is a link that is still not running
+    /// after `patience`; the caller decides what that means.
+    pub fn settled(&mut self, index: u32, patience: Duration) -> Result<Option<Link>, Error> {
+        const SHORTEST: Duration = Duration::from_micros(100);
+        const LONGEST: Duration = Duration::from_millis(5);
+        let begin = Instant::now();
+        let mut pause = SHORTEST;
         loop {
             let link = self.link_by_index(index)?;
-            let settled = link.as_ref().is_none_or(is_settled);
-            let left = deadline.and_then(|end| end.checked_duration_since(Instant::now()));
-            let Some(left) = left.filter(|_| !settled) else {
+            if link.as_ref().is_none_or(is_settled) || begin.elapsed() >= patience {
                 return Ok(link);
-            };
-            match &mut events {
-                // What happens between the look-up and the subscription is seen by the next look-up.
-                None => events = Some(Self::open_link_events()?),
-                Some(events) => events.wait_for_event(left)?,
             }
+            std::thread::sleep(pause);
+            pause = LONGEST.min(pause.saturating_mul(2));
         }
     }
 }

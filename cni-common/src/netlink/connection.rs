@@ -4,15 +4,12 @@ use core::fmt;
 use core::marker::PhantomData;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP,
     NLMSG_OVERRUN, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable,
 };
 use netlink_sys::Socket;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::error::Error;
 use super::frame::{self, Frame, Verdict};
@@ -340,32 +337,6 @@ impl<F: Family> Connection<F> {
             self.buffer = datagram;
             if finished {
                 return Ok((!interrupted).then_some(replies));
-            }
-        }
-    }
-
-    /// Subscribes to a multicast group of the family.
-    pub(super) fn subscribe(&mut self, group: u32) -> Result<(), Error> {
-        self.socket
-            .add_membership(group)
-            .map_err(|error| Error::system("subscribe to netlink events", &error))
-    }
-
-    /// Waits until an event of a subscribed group arrived, and takes what has arrived.
-    pub(super) fn wait_for_event(&mut self, patience: Duration) -> Result<(), Error> {
-        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-        let mut poll_for = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut poll_for, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Error::system("wait for netlink events", &errno.into())),
-        }
-        loop {
-            match self.receive(Wait::Never) {
-                Ok(Some(datagram)) => self.buffer = datagram,
-                Ok(None) => return Ok(()),
-                // So many events that some were dropped: events all the same.
-                Err(error) if error.errno == libc::ENOBUFS => return Ok(()),
-                Err(error) => return Err(error),
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use core::net::IpAddr;
 
-use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
     RouteType,
@@ -137,6 +137,11 @@ pub fn add(link: &Link, route: &Route) -> Request<Rtnetlink> {
         &RouteNetlinkMessage::NewRoute(route.message(link)),
     )
     .with(NLM_F_CREATE)
+}
+
+/// Adds a route; fails with `EEXIST` when there is one of this destination, table and metric, whatever its gateway.
+pub fn add_only(link: &Link, route: &Route) -> Request<Rtnetlink> {
+    add(link, route).with(NLM_F_EXCL)
 }
 
 /// Deletes a route; fails with `ESRCH` when there is none of this destination, gateway, link, table, metric and

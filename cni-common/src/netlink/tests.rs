@@ -184,7 +184,7 @@ fn a_port_forwards_when_it_has_settled() {
         let up = vec![host.without_link_local(), host.change().up().request()];
         rtnl.batch(up).unwrap();
         let port = rtnl
-            .settled_port(host.index, Duration::from_secs(2))
+            .settled(host.index, Duration::from_secs(2))
             .unwrap()
             .unwrap();
         assert!(port.running);
@@ -195,11 +195,40 @@ fn a_port_forwards_when_it_has_settled() {
 }
 
 #[test]
+fn an_end_that_has_settled_loses_no_frame() {
+    for _ in 0..20 {
+        let (mut rtnl, _, host, inside, eth0) = joined();
+        let mut container = inside.run(|| Rtnl::open().unwrap()).unwrap();
+        let up = vec![
+            eth0.change().up().request(),
+            addr::add(&eth0, cidr("10.1.2.3/24")),
+        ];
+        container.batch(up).unwrap();
+        rtnl.execute(host.change().up().request()).unwrap();
+        for (end, of) in [(&host, &mut rtnl), (&eth0, &mut container)] {
+            let settled = of.settled(end.index, Duration::from_secs(2)).unwrap();
+            assert!(settled.unwrap().running);
+        }
+        let announcer = inside
+            .run(|| crate::announce::Announcer::open().unwrap())
+            .unwrap();
+        let ip = "10.1.2.3".parse().unwrap();
+        announcer.announce(eth0.index, mac(2), &[ip]).unwrap();
+        let shown = inside
+            .run(|| run("ip", &["-s", "-j", "link", "show", "eth0"]))
+            .unwrap();
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown[0]["stats64"]["tx"]["dropped"], 0);
+        assert!(shown[0]["stats64"]["tx"]["packets"].as_u64().unwrap() >= 4);
+    }
+}
+
+#[test]
 fn a_port_whose_far_end_is_down_is_given_as_it_is() {
     let (mut rtnl, _, host, ..) = joined();
     rtnl.execute(host.change().up().request()).unwrap();
     let patience = Duration::from_millis(50);
-    let port = rtnl.settled_port(host.index, patience).unwrap().unwrap();
+    let port = rtnl.settled(host.index, patience).unwrap().unwrap();
     assert!(!port.running);
     assert_eq!(port.port.unwrap().state, PortState::Disabled);
 }
@@ -214,8 +243,7 @@ fn a_link_without_link_local_gets_none() {
         host.change().up().request(),
     ])
     .unwrap();
-    rtnl.settled_port(host.index, Duration::from_secs(2))
-        .unwrap();
+    rtnl.settled(host.index, Duration::from_secs(2)).unwrap();
     assert_eq!(rtnl.addresses(&host).unwrap(), []);
 }
 
@@ -270,7 +298,7 @@ fn an_absent_link_is_none_and_a_change_of_it_an_error() {
         "change link veth.host: no such device (ENODEV)"
     );
     let patience = Duration::from_secs(1);
-    assert_eq!(rtnl.settled_port(host.index, patience).unwrap(), None);
+    assert_eq!(rtnl.settled(host.index, patience).unwrap(), None);
 }
 
 #[test]
