@@ -1,0 +1,493 @@
+//! ADD: an attachment, complete or not at all.
+//!
+//! The order matters. The IPAM plugin works while the kernel makes the veth, unless it needs the link. The
+//! container's end comes up before the host's, else the far end's carrier changes while it is waited for. ADD
+//! returns, and announces the addresses, when the port forwards.
+
+use std::time::Duration;
+
+use cni_common::addr::Family;
+use cni_common::code::Code;
+use cni_common::delegate::{Delegate, Running};
+use cni_common::env::Command;
+use cni_common::error::{Cause, Error, Step};
+use cni_common::ident::IfName;
+use cni_common::log;
+use cni_common::netlink::Rtnl;
+use cni_common::netlink::link::{Link, PortState};
+use cni_common::netlink::veth::NewVeth;
+use cni_common::netns::Netns;
+use cni_common::owner::Owner;
+use cni_common::plugin::Call;
+use cni_common::result::{Attachment, Interface};
+use cni_common::sysctl::{self, Outcome};
+use cni_common::undo::Undo;
+
+use crate::bridge;
+use crate::config::Config;
+use crate::container::{Inside, taken};
+use crate::host_routes;
+use crate::names::{self, Mark};
+use crate::plan::Plan;
+
+/// IPAM plugins that never look at the link, so that they can work while it is made. Others may run DHCP over it.
+pub(crate) const NEED_NO_LINK: [&str; 4] = ["static-ipam", "static", "host-local", "whereabouts"];
+
+/// How long a port may take to run, as in the reference plugin.
+const PATIENCE: Duration = Duration::from_millis(2550);
+
+/// How often an attachment is begun anew because the bridge went away with its last other port.
+const ATTEMPTS: usize = 10;
+
+/// Attaches the container.
+pub(crate) fn attach(call: &Call<Config>) -> Result<Attachment, Error> {
+    let bridge = bridge_name(&call.config)?;
+    try_attach(call, bridge)
+        .step(|| format!("attach {}/{} to {bridge}", call.container, call.ifname))
+}
+
+/// The configured bridge; it is only missing where a faulty configuration was let through.
+pub(crate) fn bridge_name(config: &Config) -> Result<&IfName, Error> {
+    config
+        .bridge
+        .as_ref()
+        .ok_or_else(|| Error::new(Code::InvalidConfig, "bridge: is missing"))
+}
+
+fn try_attach(call: &Call<Config>, bridge_name: &IfName) -> Result<Attachment, Error> {
+    call.args.check(&[])?;
+    let netns = call.netns()?;
+    let delegate = call.ipam()?;
+    let owner = call.owner();
+    let host_name = match &call.config.host_name {
+        Some(name) => name.clone(),
+        None => names::host_name(&owner)?,
+    };
+    let inside = Inside::open(netns, &call.ifname)?;
+    let mut ipam = Ipam::new(call, delegate.as_ref())?;
+    let mut attempt = Attempt {
+        call,
+        netns,
+        owner,
+        bridge_name,
+        host_name,
+        host: Rtnl::open().map_err(Cause::cause)?,
+        inside,
+        bridge: None,
+    };
+    let attached = attempt.repeat(&mut ipam);
+    if attached.is_err() {
+        ipam.release();
+    }
+    attached
+}
+
+/// The IPAM plugin's part.
+struct Ipam<'a> {
+    call: &'a Call<Config>,
+    delegate: Option<&'a Delegate>,
+    running: Option<Running<'a>>,
+    started: bool,
+    plan: Option<Plan>,
+}
+
+impl<'a> Ipam<'a> {
+    /// Starts the plugin where it needs no link.
+    fn new(call: &'a Call<Config>, delegate: Option<&'a Delegate>) -> Result<Self, Error> {
+        let mut ipam = Self {
+            call,
+            delegate,
+            running: None,
+            started: false,
+            plan: None,
+        };
+        if !ipam.needs_link() {
+            ipam.start()?;
+        }
+        Ok(ipam)
+    }
+
+    fn needs_link(&self) -> bool {
+        self.delegate
+            .is_some_and(|delegate| !NEED_NO_LINK.contains(&delegate.name()))
+    }
+
+    fn start(&mut self) -> Result<(), Error> {
+        if let Some(delegate) = self.delegate.filter(|_| !self.started) {
+            self.running = Some(delegate.start(Command::Add)?);
+            self.started = true;
+        }
+        Ok(())
+    }
+
+    /// What the attachment is to have; waits for the plugin.
+    fn plan(&mut self) -> Result<Plan, Error> {
+        if let Some(plan) = &self.plan {
+            return Ok(plan.clone());
+        }
+        self.start()?;
+        let given = match (self.delegate, self.running.take()) {
+            (None, _) => Attachment::default(),
+            (Some(delegate), Some(running)) => {
+                let given = running.result()?;
+                if given.ips.is_empty() {
+                    return Err(Error::new(
+                        Code::InvalidConfig,
+                        format!("IPAM plugin {} returned no address", delegate.name()),
+                    ));
+                }
+                given
+            }
+            (Some(delegate), None) => {
+                return Err(Error::new(
+                    Code::Io,
+                    format!("IPAM plugin {} has failed already", delegate.name()),
+                ));
+            }
+        };
+        self.call.check_room(&given)?;
+        let plan = Plan::new(&self.call.config, given)?;
+        self.plan = Some(plan.clone());
+        Ok(plan)
+    }
+
+    /// Gives back what the plugin may have reserved.
+    fn release(mut self) {
+        let Some(delegate) = self.delegate.filter(|_| self.started) else {
+            return;
+        };
+        if let Some(running) = self.running.take() {
+            // Its DEL must not overtake its ADD.
+            let _ = running.result();
+        }
+        if let Err(error) = delegate.run(Command::Del) {
+            log::error(format_args!("undo: DEL of the IPAM plugin: {error}"));
+        }
+    }
+}
+
+/// What all attempts at one attachment share.
+struct Attempt<'a> {
+    call: &'a Call<Config>,
+    netns: &'a Netns,
+    owner: Owner,
+    bridge_name: &'a IfName,
+    host_name: IfName,
+    host: Rtnl,
+    inside: Inside,
+    /// The bridge of the attempt at hand.
+    bridge: Option<Link>,
+}
+
+impl Attempt<'_> {
+    /// Attaches; again if the bridge was deleted meanwhile.
+    fn repeat(&mut self, ipam: &mut Ipam<'_>) -> Result<Attachment, Error> {
+        let mut left = ATTEMPTS;
+        loop {
+            left = left.saturating_sub(1);
+            let mut undo = Undo::new();
+            let error = match self.attach(ipam, &mut undo) {
+                Ok(attachment) => {
+                    undo.commit();
+                    return Ok(attachment);
+                }
+                Err(error) => error,
+            };
+            // Asked before the undoing, which may delete the bridge itself.
+            let lost_its_bridge = self.lost_its_bridge();
+            let undone = undo.roll_back();
+            if undone && !self.namespace_is_there() {
+                return Err(error.with_code(Code::UnknownContainer));
+            }
+            if left == 0 || !lost_its_bridge {
+                return Err(error);
+            }
+            log::info(format_args!("the bridge was deleted meanwhile: once more"));
+        }
+    }
+
+    fn attach(&mut self, ipam: &mut Ipam<'_>, undo: &mut Undo<'_>) -> Result<Attachment, Error> {
+        let config = &self.call.config;
+        self.bridge = None;
+        let bridge = bridge::ensure(&mut self.host, self.bridge_name, config, undo)?;
+        self.bridge = Some(bridge.clone());
+        let (near, far) = self.join(&bridge, undo)?;
+        if ipam.needs_link() {
+            let up = far.change().up().request();
+            self.inside.rtnl.execute(up).map_err(Cause::cause)?;
+            self.raise(&bridge, &near, &far)?;
+        }
+        let plan = ipam.plan()?;
+        if !config.leave_down {
+            self.inside.configure(self.netns, &far, config, &plan)?;
+        }
+        let near = self.raise(&bridge, &near, &far)?;
+        // Late, because forceAddress takes addresses away that may not come back quite as they were.
+        let gateways = bridge::Gateways {
+            bridge: &bridge,
+            planned: &plan.gateways,
+            force: config.force_address,
+        };
+        gateways.add(&mut self.host, undo)?;
+        self.add_host_routes(&bridge, &near, &plan)?;
+        self.require_namespace()?;
+        forward(&plan, undo)?;
+        self.inside.announce(&far, &plan);
+        Ok(self.result(&bridge, &near, &far, plan))
+    }
+
+    /// Makes the veth: a port of the bridge here, the container's interface there, both down.
+    fn join(&mut self, bridge: &Link, undo: &mut Undo<'_>) -> Result<(Link, Link), Error> {
+        let (call, netns) = (self.call, self.netns);
+        let config = &call.config;
+        let host_name = self.host_name.clone();
+        let mtu = config.mtu.unwrap_or(bridge.mtu);
+        let veth = NewVeth {
+            name: &host_name,
+            mac: names::random_mac(),
+            master: Some(bridge.index),
+            peer: &call.ifname,
+            peer_mac: config.mac.unwrap_or_else(names::random_mac),
+            peer_netns: netns,
+            mtu: Some(mtu),
+        };
+        if let Err(error) = self.host.add_veth(&veth) {
+            if !error.is_taken() {
+                return Err(error.cause());
+            }
+            self.clear_leftover(bridge)?;
+            self.host
+                .add_veth(&veth)
+                .map_err(|error| error.cause().with_code(Code::Taken))?;
+        }
+        let vanished = || Error::new(Code::TryAgain, format!("{} vanished", self.host_name));
+        let near = self
+            .host
+            .link_by_name(&self.host_name)
+            .map_err(Cause::cause)?
+            .ok_or_else(vanished)?;
+        if !config.host_routes.is_empty() {
+            // Pushed before the link's removal, so run after it: then the link holds no gateway any more.
+            let bridge = bridge.clone();
+            undo.push("delete the host routes", move || {
+                host_routes::remove_stale(&mut Rtnl::open().map_err(Cause::cause)?, &bridge)
+            });
+        }
+        let made = near.clone();
+        undo.push(format!("delete link {}", near.name), move || {
+            let mut rtnl = Rtnl::open().map_err(Cause::cause)?;
+            match rtnl.delete_link_detached(&made) {
+                Err(error) if !error.is_absent() => Err(error.cause()),
+                _ => Ok(()),
+            }
+        });
+        let mut mark = near.change().alias(&self.owner.tag());
+        if config.hairpin {
+            mark = mark.hairpin(true);
+        }
+        if config.isolated {
+            mark = mark.isolated(true);
+        }
+        let mark = mark.doing(format!("mark link {}", near.name));
+        self.host
+            .batch(vec![mark.request(), near.without_link_local()])
+            .map_err(Cause::cause)?;
+        bridge::keep_mtu(&mut self.host, bridge, mtu)?;
+        let far = self
+            .inside
+            .rtnl
+            .link_by_name(&self.call.ifname)
+            .map_err(Cause::cause)?
+            .filter(|far| near.peer == Some(far.index))
+            .ok_or_else(|| {
+                Error::new(
+                    Code::TryAgain,
+                    format!(
+                        "{} was renamed or removed in the container",
+                        self.call.ifname
+                    ),
+                )
+            })?;
+        Ok((near, far))
+    }
+
+    /// Deletes the host end that a crashed ADD of this attachment left behind.
+    ///
+    /// # Errors
+    /// Code 101 when the name that is taken is not such a leftover.
+    fn clear_leftover(&mut self, bridge: &Link) -> Result<(), Error> {
+        let found = self
+            .host
+            .link_by_name(&self.host_name)
+            .map_err(Cause::cause)?;
+        let Some(link) = found else {
+            let ifname = &self.call.ifname;
+            let inner = self.inside.rtnl.link_by_name(ifname);
+            return match inner.map_err(Cause::cause)? {
+                Some(inner) => Err(taken(ifname, inner.kind.as_deref().unwrap_or("hardware"))),
+                None => Ok(()),
+            };
+        };
+        let is_ours = match &link.alias {
+            Some(alias) => Mark::parse(alias).is_some_and(|mark| mark.is_of(&self.owner)),
+            // The crash came before the alias. A name made of the hash is the owner's alone; a configured one
+            // is only taken over where nobody can be using it.
+            None if self.call.config.host_name.is_none() => true,
+            None => !link.up && link.master == Some(bridge.index),
+        };
+        if !is_ours || !link.is_veth() {
+            return Err(Error::new(
+                Code::Taken,
+                format!(
+                    "the host has an interface {} already, of {}",
+                    link.name,
+                    link.alias.as_deref().unwrap_or("somebody unknown")
+                ),
+            ));
+        }
+        log::info(format_args!("{} was left behind: deleted", link.name));
+        match self.host.delete_link_detached(&link) {
+            Err(error) if !error.is_absent() => Err(error.cause()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the host end up and returns when frames pass both ways; gives the port as it is then.
+    fn raise(&mut self, bridge: &Link, near: &Link, far: &Link) -> Result<Link, Error> {
+        let up = near.change().doing(format!("set {} up", near.name)).up();
+        self.host.execute(up.request()).map_err(Cause::cause)?;
+        let patience = if self.call.config.leave_down {
+            Duration::ZERO
+        } else {
+            PATIENCE
+        };
+        let port = self
+            .host
+            .settled(near.index, patience)
+            .map_err(Cause::cause)?
+            .filter(|port| port.master == Some(bridge.index));
+        let Some(port) = port.filter(|_| !self.is_being_removed(bridge)) else {
+            return Err(Error::new(
+                Code::TryAgain,
+                format!("{} is no longer a port of {}", near.name, bridge.name),
+            ));
+        };
+        if self.call.config.leave_down {
+            return Ok(port);
+        }
+        let far = self.inside.rtnl.settled(far.index, patience);
+        if !port.running || !far.map_err(Cause::cause)?.is_some_and(|far| far.running) {
+            return Err(Error::new(
+                Code::Kernel,
+                format!("port {} did not come up within {PATIENCE:?}", port.name),
+            ));
+        }
+        let state = port.port.map(|state| state.state);
+        if state != Some(PortState::Forwarding) {
+            log::warning(format_args!(
+                "port {} is up and does not forward yet: spanning tree has it {state:?}",
+                port.name
+            ));
+        }
+        Ok(port)
+    }
+
+    /// Whether somebody is about to delete the bridge, or has deleted it. Asked once we have a port on it: who
+    /// marks it later sees the port (see [`bridge::remove_if_unused`]).
+    fn is_being_removed(&mut self, bridge: &Link) -> bool {
+        bridge::is_ours(bridge)
+            && match self.host.link_by_index(bridge.index) {
+                Ok(now) => now.is_none_or(|now| bridge::is_marked_for_removal(&now)),
+                Err(_) => false,
+            }
+    }
+
+    fn add_host_routes(&mut self, bridge: &Link, near: &Link, plan: &Plan) -> Result<(), Error> {
+        if plan.host_routes.is_empty() {
+            return Ok(());
+        }
+        // Before the routes: a DEL or GC that looks now must find them held.
+        let alias = names::alias(&self.owner, &plan.host_gateways())?;
+        let mark = near.change().alias(&alias);
+        let mark = mark.doing(format!("mark link {}", near.name));
+        self.host.execute(mark.request()).map_err(Cause::cause)?;
+        host_routes::add(&mut self.host, bridge, &plan.host_routes)
+    }
+
+    /// Whether the container's namespace is still where the runtime said.
+    fn namespace_is_there(&self) -> bool {
+        Netns::open(&self.call.netns_path).is_ok_and(|now| now.is_same(self.netns).unwrap_or(true))
+    }
+
+    fn require_namespace(&self) -> Result<(), Error> {
+        if self.namespace_is_there() {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::UnknownContainer,
+            format!("the namespace {} vanished", self.call.netns_path),
+        ))
+    }
+
+    /// Whether the bridge of the failed attempt was deleted by somebody, or is about to be.
+    fn lost_its_bridge(&mut self) -> bool {
+        let Some(bridge) = &self.bridge else {
+            return false;
+        };
+        match self.host.link_by_index(bridge.index) {
+            Ok(now) => now.is_none_or(|now| bridge::is_marked_for_removal(&now)),
+            Err(_) => false,
+        }
+    }
+
+    fn result(&self, bridge: &Link, near: &Link, far: &Link, plan: Plan) -> Attachment {
+        let interface = |link: &Link, sandbox: Option<String>| Interface {
+            name: link.name.clone(),
+            mac: link.mac,
+            mtu: Some(link.mtu),
+            sandbox,
+            ..Interface::default()
+        };
+        let sandbox = Some(self.call.netns_path.clone());
+        Attachment {
+            interfaces: vec![
+                interface(bridge, None),
+                interface(near, None),
+                interface(far, sandbox),
+            ],
+            ips: plan.ips,
+            routes: plan.routes,
+            dns: plan.dns,
+        }
+    }
+}
+
+/// Lets the host forward for each family that has its gateway on the bridge.
+fn forward(plan: &Plan, undo: &mut Undo<'_>) -> Result<(), Error> {
+    let switches = [
+        (Family::V4, "net/ipv4/ip_forward"),
+        (Family::V6, "net/ipv6/conf/all/forwarding"),
+    ];
+    for (family, name) in switches {
+        if !plan.gateways.iter().any(|each| each.family() == family) {
+            continue;
+        }
+        match sysctl::set(name, "1").step(|| format!("set {name} to 1"))? {
+            Outcome::Already => {}
+            Outcome::Changed { from } => {
+                undo.push(format!("set {name} to {from}"), move || {
+                    sysctl::set(name, &from).step(|| "write it").map(|_| ())
+                });
+            }
+            Outcome::Absent | Outcome::ReadOnly => {
+                return Err(Error::new(
+                    Code::Kernel,
+                    format!(
+                        "isGateway: {name} is 0 and cannot be written, so the host does not forward {family}"
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! CHECK and STATUS.
+
+use core::net::IpAddr;
+
+use cni_common::addr::{Cidr, Mac};
+use cni_common::code::Code;
+use cni_common::env::Command;
+use cni_common::error::{Cause, Error, Step};
+use cni_common::netlink::Rtnl;
+use cni_common::netlink::addr::Address;
+use cni_common::netlink::link::Link;
+use cni_common::netlink::route::Route;
+use cni_common::plugin::{Call, StatusCall};
+use cni_common::result::{Attachment, Interface};
+
+use crate::attach::bridge_name;
+use crate::config::Config;
+use crate::host_routes;
+use crate::names;
+use crate::plan::Plan;
+
+/// Compares the attachment with what ADD left. Plugins after this one may have changed it, and recorded that in
+/// the result, which therefore is what counts.
+pub(crate) fn check(call: &Call<Config>) -> Result<(), Error> {
+    let doing = || format!("check {}/{}", call.container, call.ifname);
+    try_check(call).step(doing)
+}
+
+fn try_check(call: &Call<Config>) -> Result<(), Error> {
+    let previous = call.required_previous()?;
+    if let Some(delegate) = call.ipam()? {
+        delegate.run(Command::Check)?;
+    }
+    let mut host = Rtnl::open().map_err(Cause::cause)?;
+    let (far, addresses, routes) = read_container(call)?;
+    let bridge = check_bridge(call, previous, &mut host)?;
+    let near = check_host_end(call, previous, &mut host, &bridge)?;
+    check_container_end(call, previous, &far, &near)?;
+    let here = of_this_container(call, previous);
+    check_addresses(&here, &far, &addresses)?;
+    check_routes(&here, &routes)?;
+    check_host(call, here, &mut host, &bridge)
+}
+
+/// The container's interface with its addresses and routes.
+fn read_container(call: &Call<Config>) -> Result<(Link, Vec<Address>, Vec<Route>), Error> {
+    let read = call.netns()?.run(|| {
+        let mut rtnl = Rtnl::open()?;
+        let Some(link) = rtnl.link_by_name(&call.ifname)? else {
+            return Ok(None);
+        };
+        let addresses = rtnl.addresses(&link)?;
+        let routes = rtnl.routes(&link)?;
+        Ok(Some((link, addresses, routes)))
+    });
+    read.step(|| "enter the container's namespace")?
+        .map_err(|error: cni_common::netlink::Error| error.cause())?
+        .ok_or_else(|| drift("interface in the container", &call.ifname, "nothing"))
+}
+
+fn drift(what: &str, expected: impl core::fmt::Display, found: impl core::fmt::Display) -> Error {
+    Error::new(
+        Code::Drift,
+        format!("{what}: expected {expected}, found {found}"),
+    )
+}
+
+fn shown<T: core::fmt::Display>(value: Option<T>) -> String {
+    value.map_or_else(|| String::from("none"), |value| value.to_string())
+}
+
+/// The recorded link on the host of this name.
+fn recorded<'a>(previous: &'a Attachment, name: &str) -> Option<&'a Interface> {
+    previous
+        .interfaces
+        .iter()
+        .find(|interface| interface.sandbox.is_none() && interface.name == name)
+}
+
+fn check_mac(link: &Link, recorded: Option<Mac>) -> Result<(), Error> {
+    match recorded {
+        Some(mac) if link.mac != Some(mac) => {
+            let what = format!("address of {}", link.name);
+            Err(drift(&what, mac, shown(link.mac)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_bridge(
+    call: &Call<Config>,
+    previous: &Attachment,
+    host: &mut Rtnl,
+) -> Result<Link, Error> {
+    let name = bridge_name(&call.config)?;
+    let found = host.link_by_name(name).map_err(Cause::cause)?;
+    let Some(bridge) = found else {
+        return Err(drift("bridge", name, "nothing"));
+    };
+    if !bridge.is_bridge() {
+        let kind = shown(bridge.kind.as_deref());
+        return Err(drift(&format!("kind of {name}"), "bridge", kind));
+    }
+    if !bridge.up {
+        return Err(drift(&format!("state of {name}"), "up", "down"));
+    }
+    if call.config.promisc && !bridge.promisc {
+        return Err(drift(&format!("promiscuous mode of {name}"), "on", "off"));
+    }
+    check_mac(
+        &bridge,
+        recorded(previous, name.as_str()).and_then(|b| b.mac),
+    )?;
+    Ok(bridge)
+}
+
+fn check_host_end(
+    call: &Call<Config>,
+    previous: &Attachment,
+    host: &mut Rtnl,
+    bridge: &Link,
+) -> Result<Link, Error> {
+    let name = match &call.config.host_name {
+        Some(name) => name.clone(),
+        None => names::host_name(&call.owner())?,
+    };
+    // The attachment may have been made by the reference plugin, under a random name.
+    let on_host = |interface: &&Interface| interface.sandbox.is_none();
+    let other = previous
+        .interfaces
+        .iter()
+        .filter(on_host)
+        .find(|interface| interface.name != bridge.name)
+        .and_then(|interface| cni_common::ident::IfName::parse(&interface.name).ok());
+    let name = other.unwrap_or(name);
+    let found = host.link_by_name(&name).map_err(Cause::cause)?;
+    let Some(near) = found.filter(Link::is_veth) else {
+        return Err(drift("host interface", format_args!("veth {name}"), "none"));
+    };
+    if near.master != Some(bridge.index) {
+        let what = format!("bridge of {name}");
+        return Err(drift(&what, &bridge.name, "another or none"));
+    }
+    if !near.up {
+        return Err(drift(&format!("state of {name}"), "up", "down"));
+    }
+    check_mac(&near, recorded(previous, name.as_str()).and_then(|n| n.mac))?;
+    let port = near.port.unwrap_or_default();
+    for (option, expected, found) in [
+        ("hairpin mode", call.config.hairpin, port.hairpin),
+        ("isolation", call.config.isolated, port.isolated),
+    ] {
+        if expected != found {
+            return Err(drift(&format!("{option} of {name}"), expected, found));
+        }
+    }
+    Ok(near)
+}
+
+fn check_container_end(
+    call: &Call<Config>,
+    previous: &Attachment,
+    far: &Link,
+    near: &Link,
+) -> Result<(), Error> {
+    let ifname = &call.ifname;
+    if far.peer != Some(near.index) || near.peer != Some(far.index) {
+        let what = format!("other end of {ifname}");
+        return Err(drift(&what, &near.name, "another link"));
+    }
+    if !far.up && !call.config.leave_down {
+        return Err(drift(&format!("state of {ifname}"), "up", "down"));
+    }
+    let inside = previous
+        .interfaces
+        .iter()
+        .find(|interface| interface.sandbox.is_some() && interface.name == ifname.as_str());
+    check_mac(far, inside.and_then(|interface| interface.mac))?;
+    let mtu = inside
+        .and_then(|interface| interface.mtu)
+        .or(call.config.mtu);
+    match mtu {
+        Some(mtu) if mtu != far.mtu => Err(drift(&format!("mtu of {ifname}"), mtu, far.mtu)),
+        _ => Ok(()),
+    }
+}
+
+/// The addresses and routes of the result that are this interface's.
+fn of_this_container(call: &Call<Config>, previous: &Attachment) -> Attachment {
+    let is_ours = |place: Option<usize>| {
+        place
+            .and_then(|place| previous.interfaces.get(place))
+            .is_none_or(|interface| {
+                interface.sandbox.is_some() && interface.name == call.ifname.as_str()
+            })
+    };
+    let ips = previous.ips.iter().filter(|ip| is_ours(ip.interface));
+    Attachment {
+        ips: ips.cloned().collect(),
+        routes: previous.routes.clone(),
+        ..Attachment::default()
+    }
+}
+
+fn check_addresses(here: &Attachment, far: &Link, present: &[Address]) -> Result<(), Error> {
+    for ip in &here.ips {
+        let what = format!("address on {}", far.name);
+        match present.iter().find(|found| found.cidr == ip.address) {
+            None => return Err(drift(&what, ip.address, listed(present))),
+            Some(found) if found.duplicate => {
+                return Err(drift(&what, ip.address, "it in use by another host"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn listed(addresses: &[Address]) -> String {
+    let list: Vec<String> = addresses.iter().map(|a| a.cidr.to_string()).collect();
+    if list.is_empty() {
+        return String::from("none");
+    }
+    list.join(", ")
+}
+
+/// Every recorded route must be there: the same destination, table and metric, and the recorded gateway, if one
+/// is. More routes are nobody's concern.
+fn check_routes(here: &Attachment, present: &[Route]) -> Result<(), Error> {
+    for route in &here.routes {
+        let table = route
+            .table
+            .unwrap_or(cni_common::netlink::route::TABLE_MAIN);
+        let gw = route.gw.filter(|gw: &IpAddr| !gw.is_unspecified());
+        let candidates: Vec<&Route> = present
+            .iter()
+            .filter(|found| found.dst == route.dst && found.table == table)
+            .filter(|found| {
+                route
+                    .priority
+                    .is_none_or(|wanted| found.priority.unwrap_or(0) == wanted)
+            })
+            .collect();
+        if candidates
+            .iter()
+            .any(|found| gw.is_none() || found.gw == gw)
+        {
+            continue;
+        }
+        let what = format!("route to {}", route.dst);
+        let found = candidates.first().map_or_else(
+            || String::from("none"),
+            |found| format!("gateway {}", shown(found.gw)),
+        );
+        return Err(drift(&what, format_args!("gateway {}", shown(gw)), found));
+    }
+    Ok(())
+}
+
+/// The gateway addresses on the bridge, and the host routes.
+fn check_host(
+    call: &Call<Config>,
+    here: Attachment,
+    host: &mut Rtnl,
+    bridge: &Link,
+) -> Result<(), Error> {
+    let plan = Plan::new(&call.config, here)?;
+    if !plan.gateways.is_empty() {
+        let present = host.addresses(bridge).map_err(Cause::cause)?;
+        let has = |wanted: &Cidr| present.iter().any(|found| found.cidr == *wanted);
+        if let Some(missing) = plan.gateways.iter().find(|wanted| !has(wanted)) {
+            let what = format!("address on {}", bridge.name);
+            return Err(drift(&what, missing, listed(&present)));
+        }
+    }
+    if plan.host_routes.is_empty() {
+        return Ok(());
+    }
+    let present = host.routes(bridge).map_err(Cause::cause)?;
+    for (dst, gw) in &plan.host_routes {
+        let wanted = host_routes::kernel_route(*dst, *gw);
+        if !present
+            .iter()
+            .any(|found| host_routes::is_same(found, &wanted))
+        {
+            let what = format!("host route to {dst}");
+            return Err(drift(&what, format_args!("gateway {gw}"), "none"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an ADD could be served: the bridge's name is free or a bridge's, and the IPAM plugin is ready.
+pub(crate) fn status(call: &StatusCall<Config>) -> Result<(), Error> {
+    let name = bridge_name(&call.config)?;
+    let mut host = Rtnl::open().map_err(Cause::cause)?;
+    if let Some(link) = host.link_by_name(name).map_err(Cause::cause)?
+        && !link.is_bridge()
+    {
+        return Err(Error::new(
+            Code::NotAvailable,
+            format!(
+                "bridge: {name:?} exists and is not a bridge but a link of kind {}",
+                link.kind.as_deref().unwrap_or("hardware")
+            ),
+        ));
+    }
+    match call.ipam() {
+        Ok(Some(delegate)) => delegate.run(Command::Status),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.with_code(Code::NotAvailable)),
+    }
+}

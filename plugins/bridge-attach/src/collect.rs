@@ -1,0 +1,111 @@
+//! GC: what belongs to none of the network's valid attachments goes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cni_common::env::Command;
+use cni_common::error::{Cause, Error, Step};
+use cni_common::ident::IfName;
+use cni_common::log;
+use cni_common::netlink::Rtnl;
+use cni_common::netlink::link::Link;
+use cni_common::plugin::GcCall;
+
+use crate::attach::bridge_name;
+use crate::bridge;
+use crate::config::Config;
+use crate::host_routes;
+use crate::names::{self, Mark};
+
+/// How long a host end may be without its mark while its ADD is still at work; it takes microseconds.
+const BEING_MADE: Duration = Duration::from_millis(50);
+
+/// Removes the stale attachments, and goes on after a failure; the first one is reported.
+pub(crate) fn collect(call: &GcCall<Config>) -> Result<(), Error> {
+    let forwarded = match call.ipam() {
+        Ok(Some(delegate)) => delegate.run(Command::Gc),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    remove_stale(call)
+        .step(|| format!("collect the garbage of {}", call.network))
+        .and(forwarded)
+}
+
+fn remove_stale(call: &GcCall<Config>) -> Result<(), Error> {
+    let mut host = Rtnl::open().map_err(Cause::cause)?;
+    let valid = call.valid_owners();
+    let links = host.links().map_err(Cause::cause)?;
+    let bridge = bridge_name(&call.config).ok().and_then(|name| {
+        let bridges = links.iter().filter(|link| link.is_bridge());
+        bridges.into_iter().find(|link| link.name == name.as_str())
+    });
+    let mut stale: Vec<Link> = links
+        .iter()
+        .filter(|link| is_stale(call, &valid, link))
+        .cloned()
+        .collect();
+    stale.extend(unmarked(&mut host, &valid, &links, bridge)?);
+    for link in &stale {
+        log::info(format_args!(
+            "{} is stale: deleted ({})",
+            link.name,
+            link.alias.as_deref().unwrap_or("without an owner")
+        ));
+    }
+    let mut outcome = host.delete_links(&stale).map_err(Cause::cause);
+    let Some(bridge) = bridge else { return outcome };
+    outcome = outcome.and(host_routes::remove_stale(&mut host, bridge));
+    if call.config.remove_empty
+        && let Ok(name) = IfName::parse(&bridge.name)
+    {
+        outcome = outcome.and(bridge::remove_if_empty(&mut host, &name));
+    }
+    outcome
+}
+
+/// Whether a link is marked as of this network, and its owner is not valid.
+fn is_stale(call: &GcCall<Config>, valid: &BTreeSet<u64>, link: &Link) -> bool {
+    let mark = link.alias.as_deref().and_then(Mark::parse);
+    link.is_veth()
+        && mark
+            .is_some_and(|mark| mark.is_of_network(&call.network) && !valid.contains(&mark.hash()))
+}
+
+/// The host ends on our bridge whose ADD crashed before it marked them: the name is of our form, and no valid
+/// attachment's.
+fn unmarked(
+    host: &mut Rtnl,
+    valid: &BTreeSet<u64>,
+    links: &[Link],
+    bridge: Option<&Link>,
+) -> Result<Vec<Link>, Error> {
+    let Some(bridge) = bridge else {
+        return Ok(Vec::new());
+    };
+    let living: BTreeSet<String> = valid
+        .iter()
+        .map(|hash| names::host_name_of(*hash))
+        .collect();
+    let suspects: Vec<&Link> = links
+        .iter()
+        .filter(|link| {
+            link.is_veth()
+                && link.alias.is_none()
+                && link.master == Some(bridge.index)
+                && names::is_hashed(&link.name)
+                && !living.contains(&link.name)
+        })
+        .collect();
+    if suspects.is_empty() {
+        return Ok(Vec::new());
+    }
+    // One of another network on the same bridge may be in the making.
+    std::thread::sleep(BEING_MADE);
+    let mut stale = Vec::new();
+    for suspect in suspects {
+        let again = host.link_by_index(suspect.index).map_err(Cause::cause)?;
+        stale.extend(again.filter(|link| link.alias.is_none()));
+    }
+    Ok(stale)
+}

@@ -1,0 +1,161 @@
+//! DEL: everything of an attachment goes, found by its owner in the kernel.
+
+use cni_common::delegate::{Delegate, Running};
+use cni_common::env::Command;
+use cni_common::error::{Cause, Error, Step};
+use cni_common::ident::IfName;
+use cni_common::log;
+use cni_common::netlink::Rtnl;
+use cni_common::netlink::link::Link;
+use cni_common::plugin::DelCall;
+
+use crate::attach::{NEED_NO_LINK, bridge_name};
+use crate::bridge;
+use crate::config::Config;
+use crate::host_routes;
+use crate::names::{self, Mark};
+
+/// Detaches the container. What fails does not keep the rest alive; the first failure is reported.
+pub(crate) fn detach(call: &DelCall<Config>) -> Result<(), Error> {
+    let doing = || format!("detach {}/{}", call.container, call.ifname);
+    let delegate = call.ipam();
+    // The link goes after the IPAM plugin had its turn: a DHCP client releases its lease over it.
+    let (released, running) = match &delegate {
+        Ok(Some(delegate)) => begin_release(delegate),
+        Ok(None) => (Ok(()), None),
+        Err(error) => (Err(error.clone()), None),
+    };
+    let removed = remove(call);
+    let waited = running.map_or(Ok(()), Running::finish);
+    removed.and(released).and(waited).step(doing)
+}
+
+/// Executes the IPAM plugin to its end, or starts it where it needs no link.
+fn begin_release(delegate: &Delegate) -> (Result<(), Error>, Option<Running<'_>>) {
+    if !NEED_NO_LINK.contains(&delegate.name()) {
+        return (delegate.run(Command::Del), None);
+    }
+    match delegate.start(Command::Del) {
+        Ok(running) => (Ok(()), Some(running)),
+        Err(error) => (Err(error), None),
+    }
+}
+
+/// Removes the link, the host routes and, where asked for, the bridge.
+fn remove(call: &DelCall<Config>) -> Result<(), Error> {
+    let mut host = Rtnl::open().map_err(Cause::cause)?;
+    let bridge = match bridge_name(&call.config) {
+        Ok(name) => host.link_by_name(name).map_err(Cause::cause)?,
+        Err(_) => None,
+    };
+    let near = find(call, &mut host, bridge.as_ref())?;
+    let held_routes = near
+        .as_ref()
+        .and_then(|near| Mark::parse(near.alias.as_deref()?))
+        .is_some_and(|mark| !mark.via.is_empty());
+    let deleted = near.map_or(Ok(()), |near| delete(&mut host, &near, &call.config));
+    let Some(bridge) = bridge.filter(Link::is_bridge) else {
+        return deleted;
+    };
+    let mut others = Ok(());
+    if held_routes || !call.config.host_routes.is_empty() {
+        others = host_routes::remove_stale(&mut host, &bridge);
+    }
+    if call.config.remove_empty
+        && let Ok(name) = IfName::parse(&bridge.name)
+    {
+        others = others.and(bridge::remove_if_empty(&mut host, &name));
+    }
+    deleted.and(others)
+}
+
+fn delete(host: &mut Rtnl, near: &Link, config: &Config) -> Result<(), Error> {
+    let deleted = if config.strict_del {
+        host.delete_link(near)
+    } else {
+        host.delete_link_detached(near)
+    };
+    match deleted {
+        // The container's namespace took it along meanwhile.
+        Err(error) if error.is_absent() => Ok(()),
+        other => other.map_err(Cause::cause),
+    }
+}
+
+/// Finds the host end: by the names it may have, confirmed by its alias; or, where the reference plugin made it,
+/// as the peer of the container's interface.
+fn find(
+    call: &DelCall<Config>,
+    host: &mut Rtnl,
+    bridge: Option<&Link>,
+) -> Result<Option<Link>, Error> {
+    let owner = call.owner();
+    let hashed = names::host_name(&owner)?;
+    let recorded = call.previous.iter().flat_map(|previous| {
+        let on_host = previous.interfaces.iter().filter(|i| i.sandbox.is_none());
+        on_host.filter_map(|interface| IfName::parse(&interface.name).ok())
+    });
+    let candidates = [Some(hashed.clone()), call.config.host_name.clone()];
+    for name in candidates.into_iter().flatten().chain(recorded) {
+        let Some(link) = host.link_by_name(&name).map_err(Cause::cause)? else {
+            continue;
+        };
+        let is_ours = match &link.alias {
+            Some(alias) => Mark::parse(alias).is_some_and(|mark| mark.is_of(&owner)),
+            None => name == hashed,
+        };
+        if is_ours && link.is_veth() {
+            return Ok(Some(link));
+        }
+    }
+    find_foreign(call, host, bridge)
+}
+
+/// Finds a veth without a mark of ours whose other end is the container's interface, and which is known to be
+/// of this network: it is a port of the bridge, or the recorded result names both ends.
+fn find_foreign(
+    call: &DelCall<Config>,
+    host: &mut Rtnl,
+    bridge: Option<&Link>,
+) -> Result<Option<Link>, Error> {
+    let Some(netns) = &call.netns else {
+        return Ok(None);
+    };
+    let far = netns
+        .run(|| Rtnl::open()?.link_by_name(&call.ifname))
+        .step(|| "enter the container's namespace")?
+        .map_err(Cause::cause)?;
+    let Some(far) = far.filter(Link::is_veth) else {
+        return Ok(None);
+    };
+    let Some(near) = (match far.peer {
+        Some(index) => host.link_by_index(index).map_err(Cause::cause)?,
+        None => None,
+    }) else {
+        return Ok(None);
+    };
+    let is_pair = near.is_veth() && near.peer == Some(far.index);
+    let is_port = bridge.is_some_and(|bridge| near.master == Some(bridge.index));
+    let is_recorded = call.previous.as_ref().is_some_and(|previous| {
+        let has = |link: &Link, inside: bool| {
+            previous.interfaces.iter().any(|interface| {
+                interface.sandbox.is_some() == inside
+                    && interface.name == link.name
+                    && interface.mac == link.mac
+            })
+        };
+        has(&near, false) && has(&far, true)
+    });
+    let is_marked = near
+        .alias
+        .as_deref()
+        .is_some_and(|alias| Mark::parse(alias).is_some());
+    if is_pair && !is_marked && (is_port || is_recorded) {
+        log::info(format_args!(
+            "{} was made by another plugin: deleted",
+            near.name
+        ));
+        return Ok(Some(near));
+    }
+    Ok(None)
+}

@@ -1,0 +1,196 @@
+//! The names and marks by which the plugin finds again what it made: the host end's name and alias, and the
+//! alias of a bridge it made.
+
+use core::net::IpAddr;
+
+use cni_common::addr::Mac;
+use cni_common::code::Code;
+use cni_common::error::Error;
+use cni_common::ident::{IfName, NetworkName};
+use cni_common::owner::{self, Owner, Tag};
+
+/// What the names of host ends begin with.
+const PREFIX: &str = "veth";
+
+/// The alias of a bridge that the plugin made, and may remove.
+pub(crate) const BRIDGE_MARK: &str = "plumb1-bridge";
+
+/// The alias of such a bridge while it is being removed.
+pub(crate) const REMOVAL_MARK: &str = "plumb1-bridge-removal";
+
+/// The longest alias in bytes (`IFALIASZ`, linux/if.h, less one).
+const ALIAS: usize = 255;
+
+/// What stands between the owner's tag and the gateways of host routes.
+const VIA: &str = " via ";
+
+/// The name of an attachment's host end: `veth` and eleven characters of the owner's hash.
+pub(crate) fn host_name(owner: &Owner) -> Result<IfName, Error> {
+    hashed(owner.hash())
+}
+
+fn hashed(hash: u64) -> Result<IfName, Error> {
+    let name = format!("{PREFIX}{}", owner::short(hash));
+    IfName::parse(&name).map_err(|invalid| Error::new(Code::InvalidConfig, invalid.reason))
+}
+
+/// Whether a name is of the form of [`host_name`].
+pub(crate) fn is_hashed(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|rest| {
+        rest.len() == 11 && rest.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
+    })
+}
+
+/// The name that an owner with this hash has: for telling the living from the stale.
+pub(crate) fn host_name_of(hash: u64) -> String {
+    format!("{PREFIX}{}", owner::short(hash))
+}
+
+/// What the alias of a host end says: its owner, and the gateways of the host routes it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    tag: Tag,
+    /// The gateways, without repetition.
+    pub(crate) via: Vec<IpAddr>,
+}
+
+impl Mark {
+    /// Reads an alias; `None` when it is not one of ours.
+    pub(crate) fn parse(alias: &str) -> Option<Self> {
+        let (tag, via) = alias.rsplit_once(VIA).unwrap_or((alias, ""));
+        let via = via.split(',').filter_map(|ip| ip.parse().ok()).collect();
+        Some(Self {
+            tag: Tag::parse(tag)?,
+            via,
+        })
+    }
+
+    /// Whether it belongs to this attachment.
+    pub(crate) fn is_of(&self, owner: &Owner) -> bool {
+        self.tag.hash == owner.hash()
+    }
+
+    /// Whether it belongs to some attachment of this network.
+    pub(crate) fn is_of_network(&self, network: &NetworkName) -> bool {
+        self.tag.is_of(network)
+    }
+
+    /// The owner's hash.
+    pub(crate) fn hash(&self) -> u64 {
+        self.tag.hash
+    }
+}
+
+/// The alias of a host end.
+///
+/// # Errors
+/// Code 7 when the gateways of the host routes do not fit: some five of IPv6.
+pub(crate) fn alias(owner: &Owner, via: &[IpAddr]) -> Result<String, Error> {
+    /// What must remain of the tag: version, hash and the space behind it.
+    const LEAST: usize = 25;
+    let mut text = owner.tag();
+    if via.is_empty() {
+        return Ok(text);
+    }
+    let list: Vec<String> = via.iter().map(IpAddr::to_string).collect();
+    let suffix = format!("{VIA}{}", list.join(","));
+    let Some(room) = ALIAS
+        .checked_sub(suffix.len())
+        .filter(|room| *room >= LEAST)
+    else {
+        return Err(Error::new(
+            Code::InvalidConfig,
+            format!(
+                "hostRoutes: {} different gateways are more than one attachment can hold",
+                via.len()
+            ),
+        ));
+    };
+    let mut end = text.len().min(room);
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    text.truncate(end);
+    Ok(text + &suffix)
+}
+
+/// A random address of the locally administered kind.
+///
+/// Random, and not made from names: two hosts on one layer 2 may well use the same ones.
+pub(crate) fn random_mac() -> Mac {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let [_, _, bytes @ ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    Mac::local_from(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use cni_common::ident::ContainerId;
+
+    use super::*;
+
+    fn owner(network: &str, container: &str) -> Owner {
+        Owner {
+            network: NetworkName::parse(network).unwrap(),
+            container: ContainerId::parse(container).unwrap(),
+            ifname: IfName::parse("eth0").unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_host_end_is_named_for_its_owner_and_the_name_never_changes() {
+        let name = host_name(&owner("net", "c1")).unwrap();
+        assert_eq!(name.as_str(), "vethijw6twtrgjq");
+        assert!(is_hashed(name.as_str()));
+        assert_eq!(host_name_of(owner("net", "c1").hash()), name.as_str());
+        for other in ["veth12345678", "vethijw6twtrgj", "eth0", "vethIJW6TWTRGJQ"] {
+            assert!(!is_hashed(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_alias_names_its_owner_and_its_gateways() {
+        let one = owner("net", "c1");
+        let plain = Mark::parse(&alias(&one, &[]).unwrap()).unwrap();
+        assert!(plain.is_of(&one) && plain.via.is_empty());
+        assert!(!plain.is_of(&owner("net", "c2")));
+
+        let via: Vec<IpAddr> = vec!["10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
+        let mark = Mark::parse(&alias(&one, &via).unwrap()).unwrap();
+        assert!(mark.is_of(&one) && mark.is_of_network(&one.network));
+        assert_eq!(mark.via, via);
+    }
+
+    #[test]
+    fn a_long_alias_keeps_hash_and_gateways() {
+        let long = owner(&"n".repeat(90), &"c".repeat(200));
+        let via: Vec<IpAddr> = (1..6)
+            .map(|n| {
+                format!("2001:db8:aaaa:bbbb:cccc:dddd:eeee:{n:x}fff")
+                    .parse()
+                    .unwrap()
+            })
+            .collect();
+        let text = alias(&long, &via).unwrap();
+        assert!(text.len() <= ALIAS, "{}", text.len());
+        let mark = Mark::parse(&text).unwrap();
+        assert!(mark.is_of(&long));
+        assert_eq!(mark.via, via);
+        let more = [&via[..], &via].concat();
+        assert_eq!(alias(&long, &more).unwrap_err().code(), Code::InvalidConfig);
+    }
+
+    #[test]
+    fn what_others_wrote_is_no_mark() {
+        for other in ["", "docker", BRIDGE_MARK, "x via 10.0.0.1"] {
+            assert_eq!(Mark::parse(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn random_addresses_are_usable_and_differ() {
+        let (one, two) = (random_mac(), random_mac());
+        assert!(one.is_usable() && two.is_usable());
+        assert_ne!(one, two);
+    }
+}

@@ -1,0 +1,153 @@
+//! CHECK sees what changed; STATUS says whether an ADD could be served.
+
+use plumb_tests::{Container, Host, Value, json};
+
+use super::ipam::Ipam;
+use super::{attached, host, host_end, layer2, layer3, plugin};
+
+fn checked() -> (Host, Ipam, Container, Value, Value) {
+    let (host, ipam) = host();
+    let conf = layer3(json!({ "isDefaultGateway": true }));
+    let (c1, result) = attached(&host, "c1", &conf);
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+    (host, ipam, c1, conf, result)
+}
+
+#[track_caller]
+fn drifts(host: &Host, c1: &Container, conf: &Value, result: &Value, words: &str) {
+    plugin(host)
+        .previous(result)
+        .check(c1, conf)
+        .fails_with(102, words);
+}
+
+#[test]
+fn a_lost_address_is_drift() {
+    let (host, _ipam, c1, conf, result) = checked();
+    c1.sh("ip addr del 10.1.0.2/24 dev eth0");
+    drifts(&host, &c1, &conf, &result, "expected 10.1.0.2/24");
+}
+
+#[test]
+fn a_lost_or_another_route_is_drift() {
+    let (host, _ipam, c1, conf, result) = checked();
+    c1.sh("ip route replace default via 10.1.0.77");
+    drifts(
+        &host,
+        &c1,
+        &conf,
+        &result,
+        "expected gateway 10.1.0.1, found gateway 10.1.0.77",
+    );
+    c1.sh("ip route del default");
+    drifts(&host, &c1, &conf, &result, "route to 0.0.0.0/0");
+    // A runtime that took the route out of the result does not miss it.
+    let mut fewer = result.clone();
+    fewer["routes"].as_array_mut().unwrap().remove(0);
+    plugin(&host).previous(&fewer).check(&c1, &conf).succeeds();
+}
+
+#[test]
+fn another_mac_is_drift_unless_it_is_recorded() {
+    let (host, _ipam, c1, conf, mut result) = checked();
+    c1.sh("ip link set eth0 address 02:00:00:00:00:99");
+    drifts(&host, &c1, &conf, &result, "expected ");
+    result["interfaces"][2]["mac"] = "02:00:00:00:00:99".into();
+    c1.sh(
+        "ip route replace default via 10.1.0.1; ip -6 route replace default via fd01::1 dev eth0",
+    );
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+}
+
+#[test]
+fn a_port_that_left_the_bridge_is_drift() {
+    let (host, _ipam, c1, conf, result) = checked();
+    host.sh(&format!("ip link set {} nomaster", host_end(&result)));
+    drifts(&host, &c1, &conf, &result, "bridge of veth");
+}
+
+#[test]
+fn a_port_option_that_changed_is_drift() {
+    let (host, _ipam, c1, conf, result) = checked();
+    host.sh(&format!(
+        "bridge link set dev {} hairpin on",
+        host_end(&result)
+    ));
+    drifts(&host, &c1, &conf, &result, "hairpin mode");
+}
+
+#[test]
+fn a_lost_gateway_address_is_drift() {
+    let (host, _ipam, c1, conf, result) = checked();
+    host.sh("ip addr del 10.1.0.1/24 dev br0");
+    drifts(
+        &host,
+        &c1,
+        &conf,
+        &result,
+        "address on br0: expected 10.1.0.1/24",
+    );
+}
+
+#[test]
+fn an_interface_that_is_down_or_gone_is_drift() {
+    let (host, _ipam, c1, conf, result) = checked();
+    c1.sh("ip link set eth0 down");
+    drifts(
+        &host,
+        &c1,
+        &conf,
+        &result,
+        "state of eth0: expected up, found down",
+    );
+    c1.sh("ip link del eth0");
+    drifts(&host, &c1, &conf, &result, "interface in the container");
+    host.sh("ip link del br0");
+    drifts(&host, &c1, &conf, &result, "");
+}
+
+#[test]
+fn a_capture_on_the_bridge_is_no_drift() {
+    let (host, _ipam, c1, conf, result) = checked();
+    let _capture = host.capture("br0", "icmp");
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+}
+
+#[test]
+fn check_asks_the_ipam_plugin_and_needs_the_result() {
+    let (host, ipam, c1, conf, result) = checked();
+    assert!(ipam.calls().contains(&"CHECK c1 eth0".to_owned()));
+    plugin(&host).check(&c1, &conf).fails_with(7, "prevResult");
+    ipam.does(
+        "CHECK",
+        r#"echo '{"code":42,"msg":"not reserved"}'; exit 1"#,
+    );
+    plugin(&host)
+        .previous(&result)
+        .check(&c1, &conf)
+        .fails_with(42, "not reserved");
+}
+
+#[test]
+fn check_works_without_ipam() {
+    let (host, _ipam) = host();
+    let conf = layer2(json!({}));
+    let (c1, result) = attached(&host, "c1", &conf);
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+}
+
+#[test]
+fn status_asks_the_ipam_plugin() {
+    let (host, ipam) = host();
+    plugin(&host).status(layer2(json!({}))).succeeds();
+    plugin(&host).status(layer3(json!({}))).succeeds();
+    ipam.does(
+        "STATUS",
+        r#"echo '{"code":50,"msg":"pool is empty"}'; exit 1"#,
+    );
+    plugin(&host)
+        .status(layer3(json!({})))
+        .fails_with(50, "pool is empty");
+    let nowhere = layer3(json!({ "ipam": { "type": "nowhere" } }));
+    plugin(&host).status(nowhere).fails_with(50, "nowhere");
+}

@@ -1,0 +1,340 @@
+//! A failed ADD leaves the host and the container as they were, and tells the IPAM plugin.
+
+use plumb_tests::{Container, Host, Value, binaries, json};
+
+use super::ipam::{CAREFUL, Ipam};
+use super::{attached, host, host_end, layer2, layer3, plugin};
+
+/// ADD of c1 fails so, and changes nothing.
+#[track_caller]
+fn fails_without_a_trace(host: &Host, conf: &Value, code: u32, words: &str) {
+    let c1 = host.container("c1");
+    let (before, inside) = (host.state(), c1.state());
+    plugin(host).add(&c1, conf).fails_with(code, words);
+    host.assert_unchanged_since(&before);
+    c1.assert_unchanged_since(&inside);
+}
+
+#[track_caller]
+fn was_told(ipam: &Ipam) {
+    assert_eq!(ipam.calls(), ["ADD c1 eth0", "DEL c1 eth0"]);
+}
+
+#[test]
+fn a_taken_interface_name_leaves_the_first_attachment_intact() {
+    let (host, ipam) = host();
+    let conf = layer3(json!({}));
+    let (c1, _) = attached(&host, "c1", &conf);
+    let (before, inside) = (host.state(), c1.state());
+    let calls = ipam.calls();
+    plugin(&host)
+        .add(&c1, &conf)
+        .fails_with(101, "an interface eth0 already");
+    host.assert_unchanged_since(&before);
+    c1.assert_unchanged_since(&inside);
+    assert_eq!(
+        ipam.calls(),
+        calls,
+        "the address of the first is not given back"
+    );
+    assert!(c1.ping("10.1.0.1"));
+}
+
+#[test]
+fn a_taken_host_name() {
+    let (host, ipam) = host();
+    host.sh("ip link add mine type bridge; ip link set mine alias somebodys");
+    let conf = layer3(json!({ "hostInterfaceName": "mine" }));
+    fails_without_a_trace(&host, &conf, 101, "an interface mine already, of somebodys");
+    was_told(&ipam);
+}
+
+#[test]
+fn an_ipam_plugin_that_refuses() {
+    let (host, ipam) = host();
+    ipam.does(
+        "ADD",
+        r#"echo '{"code":123,"msg":"no address left"}'; exit 1"#,
+    );
+    fails_without_a_trace(
+        &host,
+        &layer3(json!({})),
+        123,
+        "host-local: no address left",
+    );
+    was_told(&ipam);
+}
+
+#[test]
+fn an_ipam_plugin_that_dies() {
+    let (host, ipam) = host();
+    ipam.does("ADD", "echo broken >&2; kill -9 $$");
+    fails_without_a_trace(&host, &layer3(json!({})), 5, "broken");
+    was_told(&ipam);
+}
+
+#[test]
+fn an_ipam_plugin_that_answers_nonsense() {
+    let (host, ipam) = host();
+    ipam.does("ADD", "echo not JSON; exit 0");
+    fails_without_a_trace(&host, &layer3(json!({})), 6, "host-local");
+    was_told(&ipam);
+}
+
+#[test]
+fn an_ipam_plugin_that_gives_nothing() {
+    let (host, ipam) = host();
+    ipam.gives("c1", json!({}));
+    fails_without_a_trace(
+        &host,
+        &layer3(json!({})),
+        7,
+        "host-local returned no address",
+    );
+    was_told(&ipam);
+}
+
+#[test]
+fn an_ipam_plugin_that_is_not_there_is_found_out_first() {
+    let (host, ipam) = host();
+    let conf = layer3(json!({ "ipam": { "type": "nowhere" } }));
+    fails_without_a_trace(&host, &conf, 7, "nowhere");
+    assert!(ipam.calls().is_empty());
+}
+
+#[test]
+fn an_address_that_comes_twice() {
+    let (host, ipam) = host();
+    ipam.gives(
+        "c1",
+        json!({ "ips": [{ "address": "10.1.0.2/24" }, { "address": "10.1.0.2/24" }] }),
+    );
+    fails_without_a_trace(
+        &host,
+        &layer3(json!({})),
+        100,
+        "add address 10.1.0.2/24 to eth0",
+    );
+    was_told(&ipam);
+}
+
+#[test]
+fn a_route_to_nowhere() {
+    let (host, ipam) = host();
+    ipam.gives(
+        "c1",
+        json!({ "ips": [{ "address": "10.1.0.2/24" }, { "address": "fd01::2/64" }],
+                "routes": [{ "dst": "10.7.0.0/16", "gw": "10.66.0.1" }] }),
+    );
+    fails_without_a_trace(
+        &host,
+        &layer3(json!({})),
+        100,
+        "add route 10.7.0.0/16 via 10.66.0.1 dev eth0: Nexthop has invalid gateway (ENETUNREACH)",
+    );
+    was_told(&ipam);
+}
+
+#[test]
+fn a_route_that_cannot_be() {
+    let (host, ipam) = host();
+    ipam.gives(
+        "c1",
+        json!({ "ips": [{ "address": "10.1.0.2/24" }], "routes": [{ "dst": "10.7.1.2/16" }] }),
+    );
+    fails_without_a_trace(
+        &host,
+        &layer3(json!({})),
+        7,
+        "10.7.1.2/16 has host bits set",
+    );
+    was_told(&ipam);
+}
+
+#[test]
+fn a_gateway_that_cannot_be_derived() {
+    let (host, ipam) = host();
+    ipam.gives("c1", json!({ "ips": [{ "address": "10.1.0.2/32" }] }));
+    fails_without_a_trace(&host, &layer3(json!({})), 7, "the gateway of 10.1.0.2/32");
+    was_told(&ipam);
+}
+
+#[test]
+fn a_host_that_may_not_forward() {
+    let (host, ipam) = host();
+    host.make_read_only("/proc/sys/net/ipv4");
+    ipam.gives("c1", json!({ "ips": [{ "address": "10.1.0.2/24" }] }));
+    fails_without_a_trace(&host, &layer3(json!({})), 100, "net/ipv4/ip_forward is 0");
+    was_told(&ipam);
+}
+
+#[test]
+fn a_host_that_forwards_already_may_be_read_only() {
+    let (host, _ipam) = host();
+    host.set_sysctl("net/ipv4/ip_forward", "1");
+    host.set_sysctl("net/ipv6/conf/all/forwarding", "1");
+    let c1 = host.container("c1");
+    host.make_read_only("/proc/sys");
+    plugin(&host).add(&c1, layer3(json!({}))).succeeds();
+    assert!(c1.ping("10.1.0.1") && c1.ping("fd01::1"));
+}
+
+#[test]
+fn an_ipv6_address_where_ipv6_cannot_be_switched_on() {
+    let (host, ipam) = host();
+    let c1 = host.container("c1");
+    c1.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+    host.make_read_only("/proc/sys");
+    let (before, inside) = (host.state(), c1.state());
+    plugin(&host)
+        .add(&c1, layer3(json!({ "isGateway": false })))
+        .fails_with(100, "net/ipv6/conf/eth0/disable_ipv6 is 1");
+    host.assert_unchanged_since(&before);
+    c1.assert_unchanged_since(&inside);
+    was_told(&ipam);
+}
+
+#[test]
+fn an_interface_that_is_deleted_under_our_hands() {
+    let (host, ipam) = host();
+    ipam.does("ADD", "nsenter --net=$CNI_NETNS ip link del eth0");
+    let conf = layer3(json!({ "ipam": { "type": CAREFUL } }));
+    fails_without_a_trace(&host, &conf, 100, "eth0");
+    was_told(&ipam);
+}
+
+#[test]
+fn a_namespace_that_vanishes_has_a_code_of_its_own() {
+    let (host, ipam) = host();
+    let c1 = host.container("c1");
+    let before = host.state();
+    ipam.does("ADD", "umount -l $CNI_NETNS; rm $CNI_NETNS");
+    plugin(&host)
+        .add(&c1, layer3(json!({ "ipam": { "type": CAREFUL } })))
+        .fails_with(3, "/run/netns/c1");
+    host.assert_unchanged_since(&before);
+    assert_eq!(ipam.calls(), ["ADD c1 eth0", "DEL c1 eth0"]);
+}
+
+#[test]
+fn a_bridge_that_is_deleted_under_our_hands_is_made_again() {
+    let (host, ipam) = host();
+    let c1 = host.container("c1");
+    ipam.does("ADD", "ip link del br0");
+    plugin(&host)
+        .add(&c1, layer3(json!({ "ipam": { "type": CAREFUL } })))
+        .succeeds();
+    assert!(c1.ping("10.1.0.1") && c1.ping("fd01::1"));
+    assert_eq!(
+        ipam.calls(),
+        ["ADD c1 eth0"],
+        "its address is asked for once"
+    );
+}
+
+/// Calls the plugin outside the testbed's vocabulary: there, a plugin that dies of a signal is a failure.
+#[track_caller]
+fn crash_in(host: &Host, container: &Container, conf: &Value) {
+    let file = binaries().find("bridge-attach");
+    let ran = host.try_exec([
+        "env",
+        "CNI_COMMAND=ADD",
+        &format!("CNI_CONTAINERID={}", container.id()),
+        &format!("CNI_NETNS={}", container.netns().display()),
+        "CNI_IFNAME=eth0",
+        "CNI_PATH=/run/ipam",
+        "sh",
+        "-c",
+        &format!("printf '%s' '{conf}' | {}", file.display()),
+    ]);
+    assert_eq!(ran.status.code(), Some(128 + 9), "{ran:?}");
+}
+
+#[test]
+fn a_crash_half_way_stands_in_nobodys_way() {
+    let (host, ipam) = host();
+    let conf = layer3(json!({ "ipam": { "type": CAREFUL } }));
+    let c1 = host.container("c1");
+    let crash = "rm -f do.ADD; kill -9 $PPID; exit 1";
+    ipam.does("ADD", crash);
+    crash_in(&host, &c1, &conf);
+    assert_eq!(
+        host.links().len(),
+        3,
+        "lo, the bridge, and half an attachment"
+    );
+    // The runtime's DEL cleans up.
+    plugin(&host).del(&c1, &conf).succeeds();
+    assert_eq!(host.links().len(), 2);
+    assert!(c1.link("eth0").is_none());
+    // Without it, the same attachment made anew in a new namespace replaces what was left.
+    ipam.does("ADD", crash);
+    crash_in(&host, &c1, &conf);
+    c1.exec(["ip", "link", "set", "eth0", "name", "gone"]);
+    plugin(&host).add(&c1, &conf).succeeds();
+    assert!(c1.link("gone").is_none() && c1.ping("10.1.0.1"));
+}
+
+#[test]
+fn a_host_end_without_its_mark_is_replaced() {
+    let (host, _ipam) = host();
+    let conf = layer2(json!({}));
+    let (c1, result) = attached(&host, "c1", &conf);
+    let name = host_end(&result);
+    plugin(&host).del(&c1, &conf).succeeds();
+    host.sh(&format!(
+        "ip link add {name} type veth peer name half; ip link set {name} master br0"
+    ));
+    plugin(&host).add(&c1, &conf).succeeds();
+    assert!(host.link("half").is_none());
+    plugin(&host).del(&c1, &conf).succeeds();
+    // DEL finds such a one too.
+    host.sh(&format!("ip link add {name} type veth peer name half"));
+    plugin(&host).del(&c1, &conf).succeeds();
+    assert!(host.link(&name).is_none());
+}
+
+#[test]
+fn a_host_end_that_somebody_else_marked_is_not_replaced() {
+    let (host, _ipam) = host();
+    let conf = layer2(json!({}));
+    let (c1, result) = attached(&host, "c1", &conf);
+    let name = host_end(&result);
+    plugin(&host).del(&c1, &conf).succeeds();
+    host.sh(&format!(
+        "ip link add {name} type veth peer name half; ip link set {name} alias theirs"
+    ));
+    plugin(&host).add(&c1, &conf).fails_with(101, "of theirs");
+    plugin(&host).del(&c1, &conf).succeeds();
+    assert!(host.link(&name).is_some());
+}
+
+#[test]
+fn bad_keys_are_found_out_first() {
+    let (host, ipam) = host();
+    for (keys, code, words) in [
+        (json!({ "mtu": 12 }), 7, "mtu: 12"),
+        (json!({ "bridge": "no/slash" }), 7, "bridge"),
+        (json!({ "vlan": 5 }), 2, "vlan: 5"),
+        (json!({ "ipMasq": true }), 2, "ipMasq: true"),
+        (
+            json!({ "hairpinMode": true, "promiscMode": true }),
+            7,
+            "hairpinMode",
+        ),
+        (json!({ "isGateway": "yes" }), 6, "isGateway"),
+        (
+            json!({ "runtimeConfig": { "mac": "01:00:00:00:00:00" } }),
+            7,
+            "runtimeConfig.mac",
+        ),
+    ] {
+        let before = host.state();
+        let container = host.container(&format!("bad{code}{}", words.len()));
+        plugin(&host)
+            .add(&container, layer3(keys))
+            .fails_with(code, words);
+        host.assert_unchanged_since(&before);
+    }
+    assert!(ipam.calls().is_empty());
+}

@@ -1,0 +1,98 @@
+//! GC removes what is stale, and nothing else.
+
+use plumb_tests::json;
+
+use super::{attached, host, host_end, layer2, layer3, plugin};
+
+#[test]
+fn what_is_not_valid_goes_and_the_rest_stays() {
+    let (host, ipam) = host();
+    let conf = layer3(json!({ "hostRoutes": [{ "dst": "192.168.102.0/24" }] }));
+    let (c1, kept) = attached(&host, "c1", &conf);
+    let before = host.state();
+    let mut stale = Vec::new();
+    for (name, dst) in [
+        ("c2", "192.168.2.0/24"),
+        ("c3", "192.168.3.0/24"),
+        ("c4", "192.168.4.0/24"),
+    ] {
+        let conf = layer3(json!({ "hostRoutes": [{ "dst": dst }] }));
+        stale.push(attached(&host, name, &conf));
+    }
+    let other = layer2(json!({ "name": "othernet" }));
+    let (c5, foreign) = attached(&host, "c5", &other);
+    plugin(&host).valid([("c1", "eth0")]).gc(&conf).succeeds();
+    for (container, result) in &stale {
+        assert!(host.link(&host_end(result)).is_none() && container.link("eth0").is_none());
+    }
+    assert!(host.link(&host_end(&kept)).is_some() && host.link(&host_end(&foreign)).is_some());
+    assert!(c1.ping("10.1.0.1"));
+    plugin(&host).del(&c5, &other).succeeds();
+    host.assert_unchanged_since(&before);
+    assert!(ipam.calls().iter().any(|call| call.starts_with("GC")));
+    plugin(&host).valid([("c1", "eth0")]).gc(&conf).succeeds();
+    host.assert_unchanged_since(&before);
+}
+
+#[test]
+fn without_a_list_nothing_is_touched_and_an_empty_list_takes_all() {
+    let (host, _ipam) = host();
+    let conf = layer2(json!({ "removeEmptyBridge": true }));
+    let before = host.state();
+    attached(&host, "c1", &conf);
+    let during = host.state();
+    plugin(&host).gc(&conf).succeeds();
+    host.assert_unchanged_since(&during);
+    plugin(&host).valid([]).gc(&conf).succeeds();
+    host.assert_unchanged_since(&before);
+}
+
+#[test]
+fn a_host_end_that_was_never_marked_goes_where_it_can_only_be_ours() {
+    let (host, _ipam) = host();
+    let conf = layer2(json!({}));
+    let (c1, result) = attached(&host, "c1", &conf);
+    let before = host.state();
+    // A crash between creation and mark; and somebody's links that look similar.
+    host.sh("ip link add vethaaaaaaaaaaa type veth peer name pa; ip link set vethaaaaaaaaaaa master br0");
+    plugin(&host).valid([("c1", "eth0")]).gc(&conf).succeeds();
+    host.assert_unchanged_since(&before);
+    host.sh("ip link add vethbbbbbbbbbbb type veth peer name pb");
+    host.sh("ip link add veth0000 type veth peer name pc; ip link set veth0000 master br0");
+    plugin(&host).valid([("c1", "eth0")]).gc(&conf).succeeds();
+    assert!(host.link("vethbbbbbbbbbbb").is_some() && host.link("veth0000").is_some());
+    assert!(host.link(&host_end(&result)).is_some() && c1.link("eth0").is_some());
+}
+
+#[test]
+fn host_routes_of_a_container_that_vanished_are_collected() {
+    let (host, _ipam) = host();
+    let conf = layer3(json!({ "hostRoutes": [{ "dst": "192.168.102.0/24" }] }));
+    let (_c1, result) = attached(&host, "c1", &conf);
+    host.sh(&format!("ip link del {}", host_end(&result)));
+    assert!(
+        host.routes()
+            .iter()
+            .any(|route| route.starts_with("192.168.102.0/24"))
+    );
+    plugin(&host).valid([]).gc(&conf).succeeds();
+    assert!(
+        !host
+            .routes()
+            .iter()
+            .any(|route| route.starts_with("192.168.102.0/24"))
+    );
+}
+
+#[test]
+fn a_failing_ipam_plugin_does_not_stop_it() {
+    let (host, ipam) = host();
+    let conf = layer3(json!({}));
+    let (_c1, result) = attached(&host, "c1", &conf);
+    ipam.does("GC", r#"echo '{"code":9,"msg":"disk is full"}'; exit 1"#);
+    plugin(&host)
+        .valid([])
+        .gc(&conf)
+        .fails_with(9, "disk is full");
+    assert!(host.link(&host_end(&result)).is_none());
+}
