@@ -14,15 +14,6 @@ use crate::rules::{Accepts, Group, Plan, filter, table};
 /// another transaction was faster.
 pub(crate) const ATTEMPTS: usize = 300;
 
-/// Whether this call put something into the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// Something was missing.
-    Changed,
-    /// All of it was there.
-    Already,
-}
-
 /// The chain that lets packets through where iptables drops what it does not know: Docker asks others to use
 /// theirs. `None` when there is no such policy.
 pub(crate) fn accepting_chain(
@@ -162,15 +153,15 @@ impl<'a> Missing<'a> {
 /// Brings the plan of an attachment into the kernel.
 ///
 /// # Errors
-/// What the kernel refused; then nothing is changed. Code 11 when other transactions were always faster.
-pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<Applied, Error> {
+/// What the kernel refused. Code 11 when other transactions were always faster.
+pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<(), Error> {
     let tag = owner.tag();
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let generation = nft.generation().step(|| "read the firewall")?;
         let missing = Missing::of(nft, plan, &tag).step(|| "read the firewall")?;
         if missing.is_empty() {
-            return Ok(Applied::Already);
+            return Ok(());
         }
         let mut batch = if missing.only_elements() {
             Batch::new()
@@ -179,7 +170,7 @@ pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<Applied, Error
         };
         missing.fill(&mut batch, &tag);
         match nft.commit(batch) {
-            Ok(()) => return Ok(Applied::Changed),
+            Ok(()) => return Ok(()),
             // Stale, or an element came or went, or the group went with its last attachment.
             Err(error) if is_stale(&error) => last = Some(error),
             Err(error) if missing.only_elements() && (error.is_taken() || error.is_absent()) => {
@@ -190,6 +181,6 @@ pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<Applied, Error
     }
     match last {
         Some(error) => Err(error).step(|| "change the firewall"),
-        None => Ok(Applied::Already),
+        None => Ok(()),
     }
 }

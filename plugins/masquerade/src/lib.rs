@@ -27,7 +27,6 @@ use cni_common::plugin::{About, Call, DelCall, GcCall, NetnsUse, Plugin, StatusC
 use cni_common::result::Attachment;
 use cni_common::version::SpecVersion;
 
-use crate::apply::Applied;
 use crate::config::Config;
 use crate::release::{Going, Left};
 use crate::rules::{Inside, Plan};
@@ -162,35 +161,30 @@ pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<(), Error> 
             memory.forget()?;
         }
     }
-    let applied = apply::apply(&mut nft, plan, owner)?;
     let mut changed = Vec::new();
     let remembering = config.restore_sysctls.then_some(&memory);
-    let switched = sysctls::set(&wanted, remembering, &mut changed);
-    if switched.is_err() {
-        undo(&mut nft, owner, applied, &memory, &changed);
+    let attached = apply::apply(&mut nft, plan, owner)
+        .and_then(|()| sysctls::set(&wanted, remembering, &mut changed));
+    if attached.is_err()
+        && let Err(error) = undo(owner, &memory, &changed)
+    {
+        log::error(format_args!("undo: {error}"));
     }
-    switched
+    attached
 }
 
-fn undo(
-    nft: &mut Nft,
-    owner: &Owner,
-    applied: Applied,
-    memory: &Memory,
-    changed: &[sysctls::Changed],
-) {
-    if applied == Applied::Already {
-        return;
-    }
-    let undone = release::release(nft, &owner.network, &Going::Of(owner, &[]));
-    let undone = match undone {
+/// Takes an attachment back that failed. Whether its transaction was carried out is not certain: the kernel's
+/// answer may be what is lost.
+fn undo(owner: &Owner, memory: &Memory, changed: &[sysctls::Changed]) -> Result<(), Error> {
+    // Not the connection that failed: an answer to it may still be on its way.
+    let mut nft = open()?;
+    match release::release(&mut nft, &owner.network, &Going::Of(owner, &[]))? {
         // Attachments that came in between rely on what was switched.
-        Ok(Left::Some) => Ok(()),
-        Ok(Left::Nothing) => sysctls::put_back(changed).and_then(|()| memory.forget()),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = undone {
-        log::error(format_args!("undo: {error}"));
+        Left::Some => Ok(()),
+        Left::Nothing => {
+            sysctls::put_back(changed)?;
+            memory.forget()
+        }
     }
 }
 
