@@ -1,0 +1,13 @@
+//! `masquerade` with real packets: what is translated, what is let through, what is left.
+
+#![cfg(test)]
+
+mod guard;
+mod half_way;
+mod iptables;
+mod life;
+mod many;
+mod routers;
+mod settings;
+mod translation;
+mod world;

@@ -1,0 +1,133 @@
+//! Kernel parameters: what is switched, and what is put back.
+
+use plumb_tests::{Host, conf, json};
+
+use super::world::{INTERNET, UPLINK, World, seen};
+
+const V4: &str = "net/ipv4/ip_forward";
+const V6: &str = "net/ipv6/conf/all/forwarding";
+const CALLS: [&str; 3] = [
+    "net/bridge/bridge-nf-call-iptables",
+    "net/bridge/bridge-nf-call-ip6tables",
+    "net/bridge/bridge-nf-call-arptables",
+];
+
+fn values(host: &Host) -> Vec<String> {
+    let names = [V4, V6].into_iter().chain(CALLS);
+    names.map(|name| host.sysctl(name).unwrap()).collect()
+}
+
+#[test]
+fn forwarding_is_switched_on_for_the_families_in_use() {
+    let world = World::new();
+    let (c1, result) = world.with_container("c1");
+    let mut only_v6 = result.clone();
+    only_v6["ips"].as_array_mut().unwrap().remove(0);
+    world.add(&c1, &only_v6, json!({})).succeeds();
+    assert_eq!(values(&world.host), ["0", "1", "1", "1", "1"]);
+    world.add(&c1, &result, json!({})).succeeds();
+    assert_eq!(values(&world.host), ["1", "1", "1", "1", "1"]);
+    world.del(&c1).succeeds();
+    // Nobody asked for it to be put back.
+    assert_eq!(values(&world.host), ["1", "1", "1", "1", "1"]);
+}
+
+#[test]
+fn forwarding_is_left_alone_on_request() {
+    let world = World::new();
+    let (c1, result) = world.with_container("c1");
+    let keys = json!({ "ipForward": false });
+    world.add(&c1, &result, keys.clone()).succeeds();
+    assert_eq!(values(&world.host), ["0", "0", "1", "1", "1"]);
+    let check = world.plugin().previous(&result);
+    check.check(&c1, conf("masquerade", keys)).succeeds();
+}
+
+#[test]
+fn bridged_frames_are_kept_from_the_rules_on_request() {
+    let world = World::new();
+    let (c1, result) = world.with_container("c1");
+    let keys = json!({ "bridgeNfCall": false });
+    world.add(&c1, &result, keys.clone()).succeeds();
+    assert_eq!(values(&world.host), ["1", "1", "0", "0", "0"]);
+    world.host.set_sysctl(CALLS[1], "1");
+    let check = world.plugin().previous(&result);
+    let drifted = check.check(&c1, conf("masquerade", keys));
+    drifted.fails_with(102, "bridge-nf-call-ip6tables: expected 0, found 1");
+}
+
+#[test]
+fn what_was_switched_is_put_back_with_the_last_attachment() {
+    let world = World::new();
+    world.host.set_sysctl(V6, "1");
+    let (c1, first) = world.with_container("c1");
+    let (c2, second) = world.with_container("c2");
+    let before = values(&world.host);
+    let keys = json!({ "restoreSysctls": true, "bridgeNfCall": false });
+    world.add(&c1, &first, keys.clone()).succeeds();
+    world.add(&c2, &second, json!({})).succeeds();
+    world.add(&c2, &second, keys.clone()).succeeds();
+    assert_eq!(values(&world.host), ["1", "1", "0", "0", "0"]);
+    world.del(&c1).succeeds();
+    assert_eq!(values(&world.host), ["1", "1", "0", "0", "0"]);
+    assert!(seen(&c2, &world.internet, INTERNET[0]).is_some());
+    // The administrator's later word counts.
+    world.host.set_sysctl(CALLS[2], "1");
+    world.del(&c2).succeeds();
+    assert_eq!(values(&world.host), before);
+    assert_eq!(
+        world
+            .host
+            .exec(["sh", "-c", "ls /run/plumb/*.json 2>/dev/null || true"]),
+        ""
+    );
+
+    world.add(&c1, &first, keys).succeeds();
+    let gc = world.plugin().valid([]);
+    gc.gc(conf("masquerade", json!({}))).succeeds();
+    assert_eq!(values(&world.host), before);
+}
+
+#[test]
+fn what_an_earlier_life_of_the_namespace_left_is_not_put_back() {
+    let world = World::new();
+    let (c1, result) = world.with_container("c1");
+    let keys = json!({ "restoreSysctls": true });
+    world.add(&c1, &result, keys.clone()).succeeds();
+    // The table went with the namespace, the file did not; its number was given out again.
+    world.host.sh("nft flush ruleset");
+    world.host.set_sysctl(V6, "0");
+    world.add(&c1, &result, keys).succeeds();
+    world.host.set_sysctl(V4, "1");
+    world.del(&c1).succeeds();
+    assert_eq!(world.host.sysctl(V4).as_deref(), Some("1"));
+    assert_eq!(world.host.sysctl(V6).as_deref(), Some("0"));
+}
+
+#[test]
+fn a_setting_that_cannot_be_written_fails_before_anything_changes() {
+    let world = World::new();
+    let (c1, result) = world.with_container("c1");
+    let before = world.host.state();
+    world.host.make_read_only("/proc/sys");
+    let refused = world.add(&c1, &result, json!({}));
+    let error = refused.fails_with(5, "net/ipv4/ip_forward");
+    let details = error["details"].as_str().unwrap();
+    assert!(details.contains("ipForward"), "{details}");
+    world.host.assert_unchanged_since(&before);
+    world
+        .add(&c1, &result, json!({ "ipForward": false }))
+        .succeeds();
+}
+
+#[test]
+fn a_setting_that_cannot_be_written_but_is_right_is_good_enough() {
+    let world = World::new();
+    let (c1, result) = world.with_container("c1");
+    world.host.set_sysctl(V4, "1");
+    world.host.set_sysctl(V6, "1");
+    world.host.make_read_only("/proc/sys");
+    world.add(&c1, &result, json!({})).succeeds();
+    let seen = seen(&c1, &world.internet, INTERNET[0]);
+    assert_eq!(seen.as_deref(), Some(UPLINK[0]));
+}
