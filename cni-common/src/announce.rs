@@ -1,8 +1,12 @@
 //! Telling the neighbours where an address is: gratuitous ARP (RFC 5227, 2.3) and unsolicited neighbour
 //! advertisements (RFC 4861, 7.2.6).
 //!
-//! To be sent when the port forwards, and not before: the kernel's own announcement on a link that comes up
-//! (`arp_notify`) leaves earlier, and the bridge drops it.
+//! To be sent when the link has settled, and not before: what the kernel announces by itself when a link comes up
+//! leaves earlier, and the bridge drops it.
+//!
+//! The kernel announces all addresses of a link whose Ethernet address is set, to the same one as well, once it is
+//! told to. A packet socket could send the same frames, but closing one waits for a grace period of the kernel's,
+//! some 10 ms (`packet_release`): it is for where the kernel cannot be told.
 #![expect(
     unsafe_code,
     reason = "nix can neither build nor send to a link-layer socket address"
@@ -15,7 +19,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-use crate::addr::Mac;
+use crate::addr::{Family, Mac};
+use crate::error::{Cause, Error, Step};
+use crate::netlink::Rtnl;
+use crate::netlink::link::Link;
+use crate::sysctl::{self, Outcome};
 
 /// How often everything is sent: twice at once. A pause between would be ADD's to wait; on one bridge a frame
 /// is lost to a full queue at most.
@@ -29,15 +37,65 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 
-/// A socket that sends announcements. It stays in the network namespace in which it was opened.
+/// How the addresses of a link are announced.
 #[derive(Debug)]
-pub struct Announcer {
-    socket: OwnedFd,
+pub enum Announcer {
+    /// By the kernel.
+    Kernel,
+    /// By a packet socket.
+    Packets(PacketSocket),
 }
 
 impl Announcer {
+    /// Tells the kernel to announce the addresses of a link of the calling thread's namespace, for the families in
+    /// use, or opens a packet socket where it cannot be told.
+    pub fn prepare(link: &str, families: &[Family]) -> io::Result<Self> {
+        for family in families {
+            let name = match family {
+                Family::V4 => format!("net/ipv4/conf/{link}/arp_notify"),
+                Family::V6 => format!("net/ipv6/conf/{link}/ndisc_notify"),
+            };
+            match sysctl::set(&name, "1") {
+                Ok(Outcome::Changed { .. } | Outcome::Already) => {}
+                Ok(Outcome::Absent | Outcome::ReadOnly) | Err(_) => {
+                    return PacketSocket::open().map(Self::Packets);
+                }
+            }
+        }
+        Ok(Self::Kernel)
+    }
+
+    /// Announces the addresses; `rtnl` is of the link's namespace.
+    pub fn announce(
+        &self,
+        rtnl: &mut Rtnl,
+        link: &Link,
+        addresses: &[IpAddr],
+    ) -> Result<(), Error> {
+        let Some(mac) = link.mac.filter(|_| !addresses.is_empty()) else {
+            return Ok(());
+        };
+        let doing = format!("announce the addresses of {}", link.name);
+        match self {
+            Self::Kernel => {
+                let again = || link.change().doing(&doing).mac(mac).request();
+                rtnl.batch((0..TIMES).map(|_| again()).collect())
+                    .map_err(Cause::cause)
+            }
+            Self::Packets(socket) => socket.announce(link.index, mac, addresses).step(|| doing),
+        }
+    }
+}
+
+/// A socket that sends announcements. It stays in the network namespace in which it was opened.
+#[derive(Debug)]
+pub struct PacketSocket {
+    socket: OwnedFd,
+}
+
+impl PacketSocket {
     /// Opens the socket in the calling thread's namespace. It receives nothing.
-    pub fn open() -> io::Result<Self> {
+    fn open() -> io::Result<Self> {
         let socket = socket(
             AddressFamily::Packet,
             SockType::Raw,
@@ -48,7 +106,7 @@ impl Announcer {
     }
 
     /// Announces that `mac`, the address of the link of that index, has these IP addresses.
-    pub fn announce(&self, link: u32, mac: Mac, addresses: &[IpAddr]) -> io::Result<()> {
+    fn announce(&self, link: u32, mac: Mac, addresses: &[IpAddr]) -> io::Result<()> {
         for _ in 0..TIMES {
             for address in addresses {
                 match address {
@@ -156,7 +214,6 @@ mod tests {
     use super::*;
     use crate::ident::IfName;
     use crate::netlink::Rtnl;
-    use crate::netlink::link::index_of;
     use crate::netlink::veth::NewVeth;
     use crate::netns::Netns;
     use crate::testing::{private_netns, run};
@@ -194,8 +251,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn neighbours_learn_a_moved_address() {
+    /// A neighbour with stale entries, and the far end of its link, with the addresses.
+    fn stale_neighbour() -> (Netns, Link) {
         private_netns();
         let inside = Netns::current().unwrap();
         private_netns();
@@ -217,36 +274,57 @@ mod tests {
         run("ip", &["addr", "add", "10.1.2.1/24", "dev", "near"]);
         run("ip", &["addr", "add", "fd00::1/64", "dev", "near", "nodad"]);
         for ip in ["10.1.2.3", "fd00::3"] {
+            let entry = ["neigh", "add", ip, "lladdr", "02:00:00:00:00:66"];
             run(
                 "ip",
-                &[
-                    "neigh",
-                    "add",
-                    ip,
-                    "lladdr",
-                    "02:00:00:00:00:66",
-                    "dev",
-                    "near",
-                    "nud",
-                    "stale",
-                ],
+                &[&entry[..], &["dev", "near", "nud", "stale"]].concat(),
             );
         }
-        let (link, announcer) = inside
+        let link = inside
             .run(|| {
                 run("ip", &["link", "set", "far", "up"]);
-                (index_of(&far).unwrap(), Announcer::open().unwrap())
+                run("ip", &["addr", "add", "10.1.2.3/24", "dev", "far"]);
+                run("ip", &["addr", "add", "fd00::3/64", "dev", "far", "nodad"]);
+                let mut rtnl = Rtnl::open().unwrap();
+                let index = rtnl.link_by_name(&far).unwrap().unwrap().index;
+                rtnl.settled(index, Duration::from_secs(5))
+                    .unwrap()
+                    .unwrap()
             })
             .unwrap();
+        (inside, link)
+    }
+
+    #[track_caller]
+    fn neighbours_learn(inside: &Netns, link: &Link, announcer: &Announcer) {
         let addresses = ["10.1.2.3".parse().unwrap(), "fd00::3".parse().unwrap()];
+        let mut rtnl = inside.run(|| Rtnl::open().unwrap()).unwrap();
+        announcer.announce(&mut rtnl, link, &addresses).unwrap();
         let end = Instant::now() + Duration::from_secs(5);
         loop {
-            announcer.announce(link, MAC, &addresses).unwrap();
             let seen = run("ip", &["neigh", "show", "dev", "near"]);
             if seen.matches("02:00:00:00:00:07").count() == 2 {
-                break;
+                return;
             }
             assert!(Instant::now() < end, "{seen}");
         }
+    }
+
+    #[test]
+    fn neighbours_learn_a_moved_address_from_the_kernel() {
+        let (inside, link) = stale_neighbour();
+        let families = [Family::V4, Family::V6];
+        let announcer = inside
+            .run(|| Announcer::prepare("far", &families).unwrap())
+            .unwrap();
+        assert!(matches!(announcer, Announcer::Kernel));
+        neighbours_learn(&inside, &link, &announcer);
+    }
+
+    #[test]
+    fn neighbours_learn_a_moved_address_from_packets() {
+        let (inside, link) = stale_neighbour();
+        let socket = inside.run(|| PacketSocket::open().unwrap()).unwrap();
+        neighbours_learn(&inside, &link, &Announcer::Packets(socket));
     }
 }

@@ -111,6 +111,7 @@ impl Reply {
 pub struct Connection<F> {
     socket: Socket,
     sequence: u32,
+    datagram: Vec<u8>,
     buffer: Vec<u8>,
     family: PhantomData<F>,
 }
@@ -133,6 +134,7 @@ impl<F: Family> Connection<F> {
         Ok(Self {
             socket,
             sequence: 0,
+            datagram: Vec::new(),
             buffer: Vec::new(),
             family: PhantomData,
         })
@@ -363,13 +365,13 @@ impl<F: Family> Connection<F> {
     /// Sends the requests in one datagram; gives the sequence number of the first.
     fn send(&mut self, requests: &[Request<F>]) -> Result<u32, Error> {
         let first = self.sequence.wrapping_add(1);
-        let mut datagram = Vec::with_capacity(1024);
+        self.datagram.clear();
         for request in requests {
             self.sequence = self.sequence.wrapping_add(1);
             let flags = request.flags | NLM_F_REQUEST;
             let length = request.body.len();
             frame::write(
-                &mut datagram,
+                &mut self.datagram,
                 request.kind,
                 flags,
                 self.sequence,
@@ -380,7 +382,7 @@ impl<F: Family> Connection<F> {
             );
         }
         loop {
-            match self.socket.send(&datagram, 0) {
+            match self.socket.send(&self.datagram, 0) {
                 Ok(_) => return Ok(first),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {

@@ -16,29 +16,30 @@ use crate::bridge::enable_ipv6;
 use crate::config::Config;
 use crate::plan::Plan;
 
-/// Sockets inside the container's namespace.
+/// The inside of the container's namespace.
 pub(crate) struct Inside {
     pub(crate) rtnl: Rtnl,
-    pub(crate) announcer: Announcer,
+    announcer: Option<Announcer>,
 }
 
 impl Inside {
-    /// Opens the sockets, and makes sure that the interface's name is free.
+    /// Opens a socket inside, and makes sure that the interface's name is free.
     ///
     /// # Errors
     /// Code 101 when it is not: the attachment that has it stays as it is.
     pub(crate) fn open(netns: &Netns, ifname: &IfName) -> Result<Self, Error> {
-        let opened = netns.run(|| {
-            let rtnl = Rtnl::open().map_err(Cause::cause)?;
-            let announcer = Announcer::open().step(|| "open a packet socket")?;
-            Ok::<_, Error>(Self { rtnl, announcer })
-        });
-        let mut inside = opened.step(|| "enter the container's namespace")??;
-        if let Some(link) = inside.rtnl.link_by_name(ifname).map_err(Cause::cause)? {
+        let mut rtnl = netns
+            .run(Rtnl::open)
+            .step(|| "enter the container's namespace")?
+            .map_err(Cause::cause)?;
+        if let Some(link) = rtnl.link_by_name(ifname).map_err(Cause::cause)? {
             let kind = link.kind.as_deref().unwrap_or("hardware");
             return Err(taken(ifname, kind));
         }
-        Ok(inside)
+        Ok(Self {
+            rtnl,
+            announcer: None,
+        })
     }
 
     /// Sets the container end up with its addresses and routes, all in one datagram.
@@ -54,9 +55,13 @@ impl Inside {
         } else {
             Detection::Skip
         };
-        if plan.has(Family::V6) {
-            netns
-                .run(|| prepare_ipv6(&link.name, detection))
+        let families: Vec<Family> = [Family::V4, Family::V6]
+            .into_iter()
+            .filter(|family| plan.has(*family))
+            .collect();
+        if !families.is_empty() {
+            self.announcer = netns
+                .run(|| prepare(&link.name, &families, detection))
                 .step(|| "enter the container's namespace")??;
         }
         let up = link.change().doing(format!("set {} up", link.name)).up();
@@ -71,11 +76,12 @@ impl Inside {
     }
 
     /// Announces the addresses; the attachment works without.
-    pub(crate) fn announce(&self, link: &Link, plan: &Plan) {
-        let Some(mac) = link.mac else { return };
+    pub(crate) fn announce(&mut self, link: &Link, plan: &Plan) {
         let addresses: Vec<_> = plan.addresses().map(Cidr::address).collect();
-        if let Err(error) = self.announcer.announce(link.index, mac, &addresses) {
-            log::warning(format_args!("announce the addresses: {error}"));
+        if let Some(announcer) = &self.announcer
+            && let Err(error) = announcer.announce(&mut self.rtnl, link, &addresses)
+        {
+            log::warning(format_args!("{error}"));
         }
     }
 }
@@ -86,6 +92,24 @@ pub(crate) fn taken(ifname: &IfName, kind: &str) -> Error {
         Code::Taken,
         format!("CNI_IFNAME: the container has an interface {ifname} already, of kind {kind}"),
     )
+}
+
+/// Settings of the container's link before its first address.
+fn prepare(
+    link: &str,
+    families: &[Family],
+    detection: Detection,
+) -> Result<Option<Announcer>, Error> {
+    if families.contains(&Family::V6) {
+        prepare_ipv6(link, detection)?;
+    }
+    let announcer = Announcer::prepare(link, families);
+    if let Err(error) = &announcer {
+        log::warning(format_args!(
+            "the addresses of {link} will not be announced: {error}"
+        ));
+    }
+    Ok(announcer.ok())
 }
 
 /// Settings of the container's link before its first IPv6 address.
