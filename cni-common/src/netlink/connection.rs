@@ -214,15 +214,14 @@ impl<F: Family> Connection<F> {
         loop {
             let datagram = self.receive(Wait::Forever)?.unwrap_or_default();
             let mut finished = false;
+            let mut failure = None;
             for frame in frame::frames(&datagram) {
                 let Some((_, request)) = answered(&requests, first, &frame) else {
                     continue;
                 };
                 match frame.kind {
                     NLMSG_ERROR => {
-                        if let Some(error) = refused(request, frame.error()) {
-                            return Err(error);
-                        }
+                        failure = refused(request, frame.error());
                         finished = true;
                     }
                     NLMSG_NOOP | NLMSG_OVERRUN | NLMSG_DONE => {}
@@ -234,7 +233,7 @@ impl<F: Family> Connection<F> {
             }
             self.buffer = datagram;
             if finished {
-                return Ok(replies);
+                return failure.map_or(Ok(replies), Err);
             }
         }
     }
@@ -343,6 +342,11 @@ impl<F: Family> Connection<F> {
         }
     }
 
+    /// The socket.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
     /// The socket and a datagram with the one request, for a process that may not allocate.
     pub(super) fn encoded(&mut self, request: &Request<F>) -> (BorrowedFd<'_>, Vec<u8>) {
         let mut datagram = Vec::new();
@@ -418,7 +422,10 @@ impl<F: Family> Connection<F> {
                 }
                 Ok(_) => return Ok(Some(buffer)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.buffer = buffer;
+                    return Ok(None);
+                }
                 Err(error) => return Err(Error::system("read from netlink", &error)),
             }
         }

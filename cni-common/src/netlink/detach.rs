@@ -1,4 +1,4 @@
-//! Deleting a link without waiting for the kernel to free its memory.
+//! Leaving to a child process what only waits for the kernel to free memory.
 //!
 //! A link is gone, for everybody and with its addresses, routes, neighbours and port, within a millisecond of
 //! `RTM_DELLINK`. The system call returns some 15 ms later: it waits, in `netdev_run_todo` after the lock was
@@ -15,6 +15,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::Rtnl;
+use super::connection::{Connection, Family};
 use super::error::Error;
 use super::link::{Link, deletion};
 
@@ -72,16 +73,37 @@ impl Rtnl {
     }
 }
 
-/// The child: sends the request and leaves.
+impl<F: Family> Connection<F> {
+    /// Closes the connection a while later, in a child process that holds it and nothing else.
+    ///
+    /// For a netfilter socket after a deletion: closing one while the kernel still has to free what was deleted
+    /// takes an RCU grace period, and makes every other user of nftables wait with it. Where the child cannot be
+    /// made, the connection is closed at once.
+    pub fn close_later(self, after: Duration) {
+        let socket = self.descriptor().as_raw_fd();
+        // SAFETY: the child calls nothing but system calls on values that exist already, and leaves by `_exit`.
+        if let Ok(ForkResult::Child) = unsafe { fork() } {
+            let wait = libc::timespec {
+                tv_sec: after.as_secs().try_into().unwrap_or(0),
+                tv_nsec: after.subsec_nanos().into(),
+            };
+            // SAFETY: this is the forked child; the time is a valid value of this frame.
+            unsafe {
+                keep_only(socket);
+                libc::setsid();
+                libc::nanosleep(&raw const wait, core::ptr::null_mut());
+                libc::_exit(0);
+            }
+        }
+    }
+}
+
+/// Closes every descriptor but one.
 ///
 /// # Safety
-/// Only in a forked child: it closes every descriptor but the socket and ends the process.
-unsafe fn delete_and_exit(socket: RawFd, datagram: &[u8]) -> ! {
-    /// Size of `struct nlmsghdr`, before the error number.
-    const HEADER: usize = 16;
-    let mut answer = [0_u8; 256];
-    // SAFETY: system calls that take descriptors and buffers valid for their length; nothing here allocates
-    // or takes a lock.
+/// Only in a forked child that uses no other descriptor.
+unsafe fn keep_only(socket: RawFd) {
+    // SAFETY: system calls that take descriptors; nothing here allocates or takes a lock.
     unsafe {
         let fd = libc::c_uint::try_from(socket).unwrap_or(0);
         // Whoever waits for the end of our standard output must not wait for this child. The old way for
@@ -98,6 +120,21 @@ unsafe fn delete_and_exit(socket: RawFd, datagram: &[u8]) -> ! {
                 libc::close(other);
             }
         }
+    }
+}
+
+/// The child: sends the request and leaves.
+///
+/// # Safety
+/// Only in a forked child: it closes every descriptor but the socket and ends the process.
+unsafe fn delete_and_exit(socket: RawFd, datagram: &[u8]) -> ! {
+    /// Size of `struct nlmsghdr`, before the error number.
+    const HEADER: usize = 16;
+    let mut answer = [0_u8; 256];
+    // SAFETY: system calls that take descriptors and buffers valid for their length; nothing here allocates
+    // or takes a lock.
+    unsafe {
+        keep_only(socket);
         libc::setsid();
         libc::send(socket, datagram.as_ptr().cast(), datagram.len(), 0);
         let length = libc::recv(socket, answer.as_mut_ptr().cast(), answer.len(), 0);
@@ -140,6 +177,34 @@ mod tests {
             assert!(!left.contains("v0") && !left.contains("v1"), "{left}");
             assert!(run("ip", &["route"]).is_empty());
         }
+    }
+
+    #[test]
+    fn a_connection_is_closed_by_a_child_that_holds_nothing_else() {
+        private_netns();
+        let before = children();
+        Rtnl::open().unwrap().close_later(Duration::from_secs(5));
+        let new = || children().into_iter().find(|pid| !before.contains(pid));
+        let child = new().expect("a child");
+        let open = || fs::read_dir(format!("/proc/{child}/fd")).map_or(0, Iterator::count);
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while open() != 1 {
+            assert!(Instant::now() < deadline, "{} descriptors", open());
+            std::thread::yield_now();
+        }
+        let child = Pid::from_raw(child);
+        nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
+        waitpid(child, None).unwrap();
+    }
+
+    /// The process numbers of the children of this thread.
+    fn children() -> Vec<i32> {
+        let path = "/proc/thread-self/children";
+        let listed = fs::read_to_string(path).unwrap_or_default();
+        listed
+            .split_whitespace()
+            .map(|pid| pid.parse().unwrap())
+            .collect()
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod wire;
 
 use core::fmt;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use netlink_packet_netfilter::NetfilterMessage;
 
@@ -320,6 +321,12 @@ impl Nft {
             Some(requests) => self.connection.batch(requests),
             None => Ok(()),
         }
+    }
+
+    /// Closes the connection after something was deleted. The kernel frees it after an RCU grace period, and
+    /// whoever closes a netfilter socket before that waits: a child process does, and so late that nobody has to.
+    pub fn close_after_deletion(self) {
+        self.connection.close_later(Duration::from_millis(60));
     }
 
     fn one(&mut self, request: Request<Netfilter>) -> Result<Option<Vec<u8>>, Error> {
