@@ -2,6 +2,7 @@
 //! else changed the ruleset in between.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use cni_common::error::{Error, Step};
 use cni_common::netlink;
@@ -13,6 +14,9 @@ use crate::rules::{Accepts, Group, Plan, filter, table};
 /// How often a change is tried before the call gives up with code 11: a try takes microseconds and fails only if
 /// another transaction was faster.
 pub(crate) const ATTEMPTS: usize = 300;
+
+/// Longer than an element takes to leave: the kernel's clock ticks every 1 to 10 ms.
+const TICKS: Duration = Duration::from_millis(25);
 
 /// The chain that lets packets through where iptables drops what it does not know: Docker asks others to use
 /// theirs. `None` when there is no such policy.
@@ -93,6 +97,16 @@ impl<'a> Missing<'a> {
         Ok(missing)
     }
 
+    /// Whether an element that is made to expire is in the way. In a moment it is gone; deleting it would make all
+    /// netfilter users of the host wait.
+    fn waits(&self) -> bool {
+        let mut found = self
+            .elements
+            .iter()
+            .filter_map(|(_, _, found)| found.as_ref());
+        found.any(|element| element.leaving)
+    }
+
     fn is_empty(&self) -> bool {
         self.groups.is_empty() && self.elements.is_empty() && self.accepts.is_empty()
     }
@@ -157,11 +171,16 @@ impl<'a> Missing<'a> {
 pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<(), Error> {
     let tag = owner.tag();
     let mut last = None;
+    let begun = Instant::now();
     for _ in 0..ATTEMPTS {
         let generation = nft.generation().step(|| "read the firewall")?;
         let missing = Missing::of(nft, plan, &tag).step(|| "read the firewall")?;
         if missing.is_empty() {
             return Ok(());
+        }
+        if missing.waits() && begun.elapsed() < TICKS {
+            std::thread::sleep(Duration::from_micros(200));
+            continue;
         }
         let mut batch = if missing.only_elements() {
             Batch::new()

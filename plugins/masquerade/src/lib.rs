@@ -28,7 +28,7 @@ use cni_common::result::Attachment;
 use cni_common::version::SpecVersion;
 
 use crate::config::Config;
-use crate::release::{Going, Left};
+use crate::release::Going;
 use crate::rules::{Inside, Plan};
 use crate::sysctls::Memory;
 
@@ -75,7 +75,8 @@ impl Plugin for Masquerade {
             .flat_map(|previous| inside::addresses(previous, &call.ifname))
             .map(Cidr::address)
             .collect();
-        detach(&call.network, &Going::Of(&call.owner(), &addresses))
+        let tag = call.owner().tag();
+        detach(&call.network, &Going::Of(&tag, &addresses))
     }
 
     fn status(&self, _: &StatusCall<Config>) -> Result<(), Error> {
@@ -150,9 +151,9 @@ fn check_out_interface(out: Option<&IfName>, inside: &Inside) -> Result<(), Erro
 /// Puts a plan into the kernel and switches what the configuration asks for. On failure nothing stays.
 pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<(), Error> {
     let families: Vec<Family> = plan.families().collect();
-    let wanted = sysctls::wanted(config, &families);
-    sysctls::check(&wanted)?;
+    // The last attachment to go holds the lock while it puts parameters back: look at them under it.
     let memory = Memory::open(config.restore_sysctls)?;
+    let wanted = sysctls::pending(sysctls::wanted(config, &families))?;
     let mut nft = open()?;
     if config.restore_sysctls {
         let table = rules::table();
@@ -178,21 +179,29 @@ pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<(), Error> 
 fn undo(owner: &Owner, memory: &Memory, changed: &[sysctls::Changed]) -> Result<(), Error> {
     // Not the connection that failed: an answer to it may still be on its way.
     let mut nft = open()?;
-    match release::release(&mut nft, &owner.network, &Going::Of(owner, &[]))? {
-        // Attachments that came in between rely on what was switched.
-        Left::Some => Ok(()),
-        Left::Nothing => {
-            sysctls::put_back(changed)?;
-            memory.forget()
-        }
+    let released = release::release(&mut nft, &owner.network, &Going::Of(&owner.tag(), &[]))?;
+    if released.deleted {
+        nft.close_after_deletion();
     }
+    // Attachments that came in between rely on what was switched.
+    if released.all_gone {
+        sysctls::put_back(changed)?;
+        memory.forget()?;
+    }
+    Ok(())
 }
 
 fn detach(network: &NetworkName, going: &Going<'_>) -> Result<(), Error> {
     let memory = Memory::open(false)?;
     let mut nft = open()?;
-    match release::release(&mut nft, network, going)? {
-        Left::Some => Ok(()),
-        Left::Nothing => memory.restore(),
+    let released = release::release(&mut nft, network, going)?;
+    let restored = if released.all_gone {
+        memory.restore()
+    } else {
+        Ok(())
+    };
+    if released.deleted {
+        nft.close_after_deletion();
     }
+    restored
 }

@@ -7,15 +7,14 @@ use cni_common::error::{Error, Step};
 use cni_common::ident::NetworkName;
 use cni_common::netlink;
 use cni_common::nft::{Batch, Element, FoundSet, Nft, is_stale};
-use cni_common::owner::Owner;
 
 use crate::apply::{ATTEMPTS, DOCKER_USER};
 use crate::rules::{accepts_comment, filter, is_of_network, table};
 
 /// Which elements of a network's sets go.
 pub enum Going<'a> {
-    /// Those of one attachment, which are probably these addresses.
-    Of(&'a Owner, &'a [IpAddr]),
+    /// Those with this tag of an owner, which are probably these addresses.
+    Of(&'a str, &'a [IpAddr]),
     /// Those for which this is so.
     Where(&'a dyn Fn(&Element) -> bool),
 }
@@ -23,22 +22,19 @@ pub enum Going<'a> {
 impl Going<'_> {
     fn includes(&self, element: &Element) -> bool {
         match self {
-            Self::Of(owner, _) => element
-                .comment
-                .as_deref()
-                .is_some_and(|comment| owner.owns(comment)),
+            Self::Of(tag, _) => element.comment.as_deref() == Some(*tag),
             Self::Where(is_going) => is_going(element),
         }
     }
 }
 
-/// What is left on the host.
+/// What a release came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// Networks with attachments.
-    Some,
-    /// Nothing of this plugin.
-    Nothing,
+pub struct Released {
+    /// Nothing of this plugin is left on the host.
+    pub all_gone: bool,
+    /// Something was deleted, which the kernel has yet to free: see [`Nft::close_after_deletion`].
+    pub deleted: bool,
 }
 
 /// What is to go from one set.
@@ -52,39 +48,37 @@ struct Share {
 /// Takes elements out of the sets of a network. What is not there is no error.
 ///
 /// A set that has others left lets the elements expire, because a deletion makes all netfilter users of the host
-/// wait. The last attachment deletes the set and its rules, and waits.
+/// wait. With the last attachment the set and its rules are deleted.
 ///
 /// # Errors
 /// What the kernel refused; code 11 when other transactions were always faster.
-pub fn release(nft: &mut Nft, network: &NetworkName, going: &Going<'_>) -> Result<Left, Error> {
+pub fn release(nft: &mut Nft, network: &NetworkName, going: &Going<'_>) -> Result<Released, Error> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let generation = nft.generation().step(|| "read the firewall")?;
         let seen = look(nft, network, going).step(|| "read the firewall")?;
         let mut batch = Batch::only_after(generation);
-        fill(nft, &mut batch, network, &seen).step(|| "read the firewall")?;
-        if batch.is_empty() {
-            return Ok(seen.left());
-        }
-        match nft.commit(batch) {
-            Ok(()) => {
-                if let Err(error) = insist(nft, &seen, going) {
-                    if !is_stale(&error) {
-                        return Err(error).step(|| "change the firewall");
-                    }
-                    last = Some(error);
-                    continue;
-                }
-                return Ok(seen.left());
+        let deletes = fill(nft, &mut batch, network, &seen).step(|| "read the firewall")?;
+        let done = nft
+            .commit(batch)
+            .and_then(|()| insist(nft, &seen, going))
+            .map(|insisted| deletes || insisted);
+        match done {
+            Ok(something) => {
+                return Ok(Released {
+                    all_gone: seen.emptied().count() == seen.sets,
+                    deleted: something,
+                });
             }
             Err(error) if is_stale(&error) => last = Some(error),
             Err(error) => return Err(error).step(|| "change the firewall"),
         }
     }
-    match last {
-        Some(error) => Err(error).step(|| "change the firewall"),
-        None => Ok(Left::Some),
-    }
+    let stale = last.map_or(Ok(()), Err);
+    stale.step(|| "change the firewall").map(|()| Released {
+        all_gone: false,
+        deleted: false,
+    })
 }
 
 struct Seen {
@@ -96,14 +90,6 @@ struct Seen {
 impl Seen {
     fn emptied(&self) -> impl Iterator<Item = &Share> {
         self.shares.iter().filter(|share| share.empties)
-    }
-
-    fn left(&self) -> Left {
-        if self.emptied().count() == self.sets {
-            Left::Nothing
-        } else {
-            Left::Some
-        }
     }
 
     /// Whether no group of the network remains for a family.
@@ -190,12 +176,13 @@ fn share(
     })
 }
 
+/// Puts the changes into the batch; whether there are deletions among them.
 fn fill(
     nft: &mut Nft,
     batch: &mut Batch,
     network: &NetworkName,
     seen: &Seen,
-) -> Result<(), netlink::Error> {
+) -> Result<bool, netlink::Error> {
     let table = table();
     for share in seen.shares.iter().filter(|share| !share.empties) {
         for address in &share.going {
@@ -206,23 +193,12 @@ fn fill(
         .emptied()
         .map(|share| share.set.name.as_str())
         .collect();
-    if !gone.is_empty() {
-        let is_ours = |comment: Option<&str>| comment.is_some_and(|text| gone.contains(&text));
-        let rules = nft.rules(&table, None)?;
-        let only_ours = rules.iter().all(|rule| is_ours(rule.comment.as_deref()));
-        if only_ours && seen.left() == Left::Nothing {
-            batch.delete_table(&table);
-        } else {
-            for rule in rules.iter().filter(|rule| is_ours(rule.comment.as_deref())) {
-                batch.delete_rule(&table, &rule.chain, rule.handle);
-            }
-            for name in gone {
-                batch.delete_set(&table, name);
-            }
-        }
+    if gone.is_empty() && !seen.shares.is_empty() {
+        return Ok(false);
     }
-    if seen.shares.iter().all(|share| !share.empties) && !seen.shares.is_empty() {
-        return Ok(());
+    let mut deletes = !gone.is_empty();
+    if deletes {
+        delete_groups(nft, batch, &gone, seen.sets)?;
     }
     let comment = accepts_comment(network);
     for family in [Family::V4, Family::V6] {
@@ -234,15 +210,42 @@ fn fill(
             for rule in nft.rules(&filter, Some(chain))? {
                 if rule.comment.as_deref() == Some(&comment) {
                     batch.delete_rule(&filter, chain, rule.handle);
+                    deletes = true;
                 }
             }
         }
+    }
+    Ok(deletes)
+}
+
+/// Deletes sets with their rules, and the table with its chains if these are all it has.
+fn delete_groups(
+    nft: &mut Nft,
+    batch: &mut Batch,
+    gone: &[&str],
+    sets: usize,
+) -> Result<(), netlink::Error> {
+    let table = table();
+    let rules = nft.rules(&table, None)?;
+    let (ours, others): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| {
+        let comment = rule.comment.as_deref();
+        comment.is_some_and(|comment| gone.contains(&comment))
+    });
+    if others.is_empty() && gone.len() == sets {
+        batch.delete_table(&table);
+        return Ok(());
+    }
+    for rule in ours {
+        batch.delete_rule(&table, &rule.chain, rule.handle);
+    }
+    for name in gone {
+        batch.delete_set(&table, name);
     }
     Ok(())
 }
 
 /// Kernels before 6.12 accept a new timeout for an element and ignore it: what reads back as staying is deleted.
-fn insist(nft: &mut Nft, seen: &Seen, going: &Going<'_>) -> Result<(), netlink::Error> {
+fn insist(nft: &mut Nft, seen: &Seen, going: &Going<'_>) -> Result<bool, netlink::Error> {
     let generation = nft.generation()?;
     let mut batch = Batch::only_after(generation);
     for share in seen.shares.iter().filter(|share| !share.empties) {
@@ -253,5 +256,7 @@ fn insist(nft: &mut Nft, seen: &Seen, going: &Going<'_>) -> Result<(), netlink::
             }
         }
     }
-    nft.commit(batch)
+    let deletes = !batch.is_empty();
+    nft.commit(batch)?;
+    Ok(deletes)
 }

@@ -188,21 +188,23 @@ pub fn put_back(changes: &[Changed]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Looks whether all can be set, before anything is changed.
+/// Those that have another value; looks whether they can be set, before anything is changed.
 ///
 /// # Errors
 /// Code 2 for a parameter that this kernel does not have, code 5 for one that cannot be written.
-pub fn check(wanted: &[Wanted]) -> Result<(), Error> {
+pub fn pending(wanted: Vec<Wanted>) -> Result<Vec<Wanted>, Error> {
+    let mut pending = Vec::new();
     for parameter in wanted {
         let step = || format!("set {} to {}", parameter.name, parameter.value);
         match sysctl::read(parameter.name).step(step)? {
             None if parameter.optional => {}
-            None => return Err(absent(parameter)).step(step),
-            Some(value) if value == parameter.value || sysctl::is_writable(parameter.name) => {}
-            Some(_) => return Err(read_only(parameter)).step(step),
+            None => return Err(absent(&parameter)).step(step),
+            Some(value) if value == parameter.value => {}
+            Some(_) if sysctl::is_writable(parameter.name) => pending.push(parameter),
+            Some(_) => return Err(read_only(&parameter)).step(step),
         }
     }
-    Ok(())
+    Ok(pending)
 }
 
 /// Sets the parameters; those that were changed are added to `changed`, and remembered if `memory` is given.
