@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
-use nix::sys::statfs::{FsType, NSFS_MAGIC, PROC_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use crate::code::Code;
 use crate::error::{Cause, Error as Reported};
@@ -150,16 +150,11 @@ impl Netns {
         })
     }
 
-    /// Whether the file is a network namespace. On kernels before 3.19 namespaces are files of procfs and
-    /// cannot be told apart.
+    /// Whether the file is a network namespace.
     fn is_netns(&self) -> io::Result<bool> {
         // linux/nsfs.h: `_IO(0xb7, 0x3)`.
         const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
-        let kind: FsType = fstatfs(&self.file)?.filesystem_type();
-        if kind == PROC_SUPER_MAGIC {
-            return Ok(self.file.metadata()?.is_file());
-        }
-        if kind != NSFS_MAGIC {
+        if fstatfs(&self.file)?.filesystem_type() != NSFS_MAGIC {
             return Ok(false);
         }
         // SAFETY: this ioctl takes no argument, and the descriptor is open for as long as `self` lives.
@@ -214,6 +209,7 @@ mod tests {
             "/proc/thread-self/ns/mnt",
             "/etc/hostname",
             "/proc",
+            "/proc/self/status",
         ] {
             let refused = Netns::open(other).unwrap_err();
             assert!(!refused.is_absent());
