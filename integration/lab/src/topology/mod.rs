@@ -1,14 +1,46 @@
 //! Builds a whole topology of namespaces from one file, with real processes in it.
+//!
+//! * The file: [`parse`] gives a checked [`Topology`] or every [`Problem`] there is. Pure.
+//! * The lab: one background process holds a private user, network, mount and PID namespace in which everything lives,
+//!   so that nothing survives it. Each node is a process in there that holds further namespaces.
+//! * The program: [`main`], with its verbs `up`, `down`, `inspect`, `exec`, `check` and `graph`.
+//!
+//! A newcomer's mistake: process ids have two meanings. Those in the state of a lab are as seen from inside; only
+//! the holder's is as seen from outside.
 
+mod build;
+mod check;
+mod cli;
+mod enter;
+mod error;
+mod hold;
+mod inside;
+mod inspect;
+mod known;
+mod lifecycle;
 mod model;
+mod namespace;
+mod node;
+mod process;
 mod read;
 mod read_checks;
 mod reader;
+mod report;
+mod store;
+mod takedown;
 mod words;
 
+pub use cli::main;
+pub use error::Error;
 pub use model::{
     Attachment, Check, Cidr, Group, Join, Kind, Need, Network, Node, Probe, ProbeKind, Process,
     Topology, Uplink,
 };
 pub use read::parse;
 pub use reader::Problem;
+
+/// Prints a line. A terminal that has gone away is no reason to stop.
+fn say(line: &str) {
+    use std::io::Write;
+    let _gone = writeln!(std::io::stdout(), "{line}");
+}

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::model::{
-    Attachment, Cidr, Group, Join, Kind, Need, Network, Node, Process, Topology, Uplink,
-};
+use super::known::Known;
+use super::model::{Attachment, Group, Join, Kind, Need, Network, Node, Process, Topology, Uplink};
 use super::reader::{Problem, Source, Table, Value};
 use super::{read_checks, words};
 
@@ -33,13 +32,6 @@ pub fn parse(text: &str, directory: &Path, name: &str) -> Result<Topology, Vec<P
     } else {
         Err(problems)
     }
-}
-
-/// What has been read so far and later parts refer to.
-pub(super) struct Known {
-    nodes: BTreeMap<String, Kind>,
-    networks: BTreeMap<String, String>,
-    phases: Vec<String>,
 }
 
 fn topology(root: &Table<'_>, directory: &Path, name: &str) -> Topology {
@@ -192,10 +184,7 @@ fn node(name: &str, table: &Table<'_>) -> Option<Node> {
 }
 
 fn sysctl(key: &str, value: &Value<'_>) -> Option<(String, String)> {
-    if key.is_empty()
-        || key.starts_with(['.', '/'])
-        || key.split(['.', '/']).any(|part| part.is_empty())
-    {
+    if key.is_empty() || key.starts_with(['.', '/']) || key.split(['.', '/']).any(str::is_empty) {
         value.refuse("is not named as sysctl(8) does: net.ipv4.ip_forward");
         return None;
     }
@@ -232,13 +221,11 @@ fn join_of(value: &Value<'_>) -> Option<Join> {
     ]
     .into_iter()
     .flatten();
-    match (found.next(), found.next()) {
-        (Some(join), None) => Some(join),
-        _ => {
-            table.refuse("must have one of: pid, netns, path");
-            None
-        }
+    if let (Some(join), None) = (found.next(), found.next()) {
+        return Some(join);
     }
+    table.refuse("must have one of: pid, netns, path");
+    None
 }
 
 fn network(name: &str, table: &Table<'_>, known: &Known) -> Option<Network> {
@@ -429,85 +416,6 @@ fn process(
         },
         ready_within: Duration::from_secs(ready_within),
     })
-}
-
-impl Known {
-    /// The name of a node.
-    pub(super) fn node(&self, value: &Value<'_>) -> Option<String> {
-        value.parsed(|name| match self.nodes.contains_key(name) {
-            true => Ok(name.to_owned()),
-            false => Err(format!(
-                "no such node; there are: {}",
-                listed(self.nodes.keys())
-            )),
-        })
-    }
-
-    fn node_of_kind(&self, value: &Value<'_>, kind: Kind) -> Option<String> {
-        let name = self.node(value)?;
-        if self.nodes.get(&name) == Some(&kind) {
-            return Some(name);
-        }
-        let such = self
-            .nodes
-            .iter()
-            .filter(|(_, has)| **has == kind)
-            .map(|(name, _)| name);
-        value.refuse(format_args!(
-            "must be a node of kind \"{}\"; there are: {}",
-            kind.as_str(),
-            listed(such)
-        ));
-        None
-    }
-
-    fn only_host(&self, table: &Table<'_>) -> Option<String> {
-        let mut hosts = self.nodes.iter().filter(|(_, kind)| **kind == Kind::Host);
-        if let (Some((host, _)), None) = (hosts.next(), hosts.next()) {
-            return Some(host.clone());
-        }
-        table.refuse("needs the key `host`: the node of kind \"host\" that its plugins run on");
-        None
-    }
-
-    fn network(&self, value: &Value<'_>, node: Option<&str>) -> Option<String> {
-        let name = value.string()?;
-        match self.networks.get(&name) {
-            None => value.refuse(format_args!(
-                "no such network; there are: {}",
-                listed(self.networks.keys())
-            )),
-            Some(host) if Some(host.as_str()) == node => {
-                value.refuse(format_args!(
-                    "lives on {host} itself: a host is not attached to its own network"
-                ));
-            }
-            Some(_) => return Some(name),
-        }
-        None
-    }
-
-    /// The index of a phase.
-    pub(super) fn phase(&self, value: &Value<'_>) -> Option<usize> {
-        value.parsed(|name| {
-            let found = self.phases.iter().position(|phase| phase == name);
-            found.ok_or_else(|| format!("no such phase; there are: {}", listed(self.phases.iter())))
-        })
-    }
-
-    /// The last phase.
-    pub(super) fn last_phase(&self) -> usize {
-        self.phases.len().saturating_sub(1)
-    }
-}
-
-fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    let names: Vec<_> = names.map(String::as_str).collect();
-    if names.is_empty() {
-        "none".into()
-    } else {
-        names.join(", ")
-    }
 }
 
 #[cfg(test)]

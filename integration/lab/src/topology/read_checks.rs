@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::known::Known;
 use super::model::{Check, Probe, ProbeKind};
-use super::read::Known;
 use super::reader::{Table, Value};
 use super::words;
 
@@ -52,13 +52,11 @@ fn probe(table: &Table<'_>, known: &Known) -> Option<Probe> {
         .into_iter()
         .filter_map(|kind| Some((kind, table.get(kind)?)));
     let (first, second) = (present.next(), present.next());
-    let kind = match (first, second) {
-        (Some((kind, value)), None) => kind_of(kind, &value, table, known),
-        _ => {
-            table.refuse(format_args!("must have one of: {}", kinds.join(", ")));
-            return None;
-        }
+    let (Some((kind, value)), None) = (first, second) else {
+        table.refuse(format_args!("must have one of: {}", kinds.join(", ")));
+        return None;
     };
+    let kind = kind_of(kind, &value, table, known);
     table.finish();
     Some(Probe {
         node: node?,

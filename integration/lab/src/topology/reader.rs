@@ -59,7 +59,7 @@ impl<'a> Source<'a> {
 #[derive(Clone)]
 pub(super) struct Value<'a> {
     source: &'a Source<'a>,
-    value: &'a DeValue<'a>,
+    node: &'a DeValue<'a>,
     span: Range<usize>,
     path: String,
 }
@@ -68,9 +68,11 @@ impl<'a> Value<'a> {
     /// Notes that this value is not what it must be.
     pub(super) fn refuse(&self, must: impl fmt::Display) {
         let written = self.source.text.get(self.span.clone()).unwrap_or_default();
-        let written = match self.value {
-            DeValue::Table(_) | DeValue::Array(_) => String::new(),
-            _ => format!(" = {written}"),
+        let short = !self.node.is_table() && !self.node.is_array();
+        let written = if short {
+            format!(" = {written}")
+        } else {
+            String::new()
         };
         self.source
             .note(&self.span, format!("{}{written}: {must}", self.path));
@@ -78,7 +80,7 @@ impl<'a> Value<'a> {
 
     /// The value as a string.
     pub(super) fn string(&self) -> Option<String> {
-        let text = self.value.as_str().map(str::to_owned);
+        let text = self.node.as_str().map(str::to_owned);
         if text.is_none() {
             self.refuse("must be a string");
         }
@@ -93,7 +95,7 @@ impl<'a> Value<'a> {
 
     /// The value as true or false.
     pub(super) fn boolean(&self) -> Option<bool> {
-        let value = self.value.as_bool();
+        let value = self.node.as_bool();
         if value.is_none() {
             self.refuse("must be true or false");
         }
@@ -102,7 +104,7 @@ impl<'a> Value<'a> {
 
     /// The value as a whole number in the range.
     pub(super) fn integer(&self, allowed: Range<u64>) -> Option<u64> {
-        let written = self.value.as_integer();
+        let written = self.node.as_integer();
         let value =
             written.and_then(|value| u64::from_str_radix(value.as_str(), value.radix()).ok());
         let value = value.filter(|value| allowed.contains(value));
@@ -118,7 +120,7 @@ impl<'a> Value<'a> {
 
     /// The value as a table.
     pub(super) fn table(&self) -> Option<Table<'a>> {
-        let Some(entries) = self.value.as_table() else {
+        let Some(entries) = self.node.as_table() else {
             self.refuse("must be a table");
             return None;
         };
@@ -134,13 +136,13 @@ impl<'a> Value<'a> {
 
     /// The elements of an array.
     pub(super) fn items(&self) -> Vec<Value<'a>> {
-        let Some(items) = self.value.as_array() else {
+        let Some(items) = self.node.as_array() else {
             self.refuse("must be a list");
             return Vec::new();
         };
         let item = |(index, item): (usize, &'a Spanned<DeValue<'a>>)| Value {
             source: self.source,
-            value: item.get_ref(),
+            node: item.get_ref(),
             span: item.span(),
             path: format!("{}[{index}]", self.path),
         };
@@ -149,7 +151,7 @@ impl<'a> Value<'a> {
 
     /// One string, or a list of them.
     pub(super) fn one_or_more(&self) -> Vec<Value<'a>> {
-        if self.value.is_array() {
+        if self.node.is_array() {
             self.items()
         } else {
             vec![self.clone()]
@@ -163,7 +165,7 @@ impl<'a> Value<'a> {
 
     /// The value as JSON, for what is passed on as it is.
     pub(super) fn json(&self) -> Option<serde_json::Value> {
-        Some(match self.value {
+        Some(match self.node {
             DeValue::String(text) => text.as_ref().into(),
             DeValue::Boolean(value) => (*value).into(),
             DeValue::Integer(value) => i64::from_str_radix(value.as_str(), value.radix())
@@ -291,7 +293,7 @@ impl<'a> Table<'a> {
         };
         Value {
             source: self.source,
-            value: value.get_ref(),
+            node: value.get_ref(),
             span: value.span(),
             path,
         }

@@ -80,8 +80,12 @@ fn problems(place: &str, instead: &str) -> String {
     let problems = read(&GOOD.replacen(place, instead, 1)).expect_err(instead);
     problems
         .iter()
-        .map(|problem| format!("{problem}\n"))
-        .collect()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(
+            "
+",
+        )
 }
 
 #[test]
@@ -124,132 +128,135 @@ fn a_file_that_names_no_lab_is_named_after_itself() {
     assert_eq!(read("[nodes.a]\n").unwrap().name, "file-name");
 }
 
+/// A place of the good file, what stands there instead, and the line and words of the problem.
+const BAD: &[(&str, &str, usize, &str)] = &[
+    (
+        "kind = \"host\"",
+        "kind = \"router\"",
+        11,
+        "nodes.host.kind = \"router\": must be one of: host, container, internet",
+    ),
+    (
+        "[nodes.c1]",
+        "[nodes.\"c 1\"]",
+        13,
+        "nodes.c 1: must be a letter or digit",
+    ),
+    (
+        "name = \"small\"",
+        "name = 7",
+        2,
+        "name = 7: must be a string",
+    ),
+    (
+        "ip_forward\" = \"0\"",
+        "ip_forward\" = 0",
+        12,
+        "net.ipv4.ip_forward = 0: must be a string",
+    ),
+    ("\"/etc/motd\" =", "\"etc/motd\" =", 14, "absolute path"),
+    (
+        "203.0.113.5/24",
+        "203.0.113.5/33",
+        22,
+        "uplinks[0].address = \"203.0.113.5/33\": must be an address with a prefix",
+    ),
+    (
+        "peer = \"outside\"",
+        "peer = \"c1\"",
+        24,
+        "must be a node of kind \"internet\"; there are: outside",
+    ),
+    (
+        "conflist = \"lan.conflist\"",
+        "confilst = \"x\"",
+        29,
+        "networks.lan.confilst: no such key; allowed: conflist, host",
+    ),
+    (
+        "network = \"lan\"",
+        "network = \"wan\"",
+        33,
+        "no such network; there are: lan",
+    ),
+    (
+        "node = \"c1\"\nnetwork",
+        "node = \"host\"\nnetwork",
+        33,
+        "not attached to its own network",
+    ),
+    (
+        "interface = \"eth0\"\naddress = [",
+        "interface = \"a/b\"\naddress = [",
+        34,
+        "1 to 15 characters",
+    ),
+    (
+        "02:00:00:00:00:01",
+        "03:00:00:00:00:01",
+        37,
+        "hardware address of one station",
+    ),
+    (
+        "K8S_POD_NAME = \"c1\"",
+        "K8S_POD_NAME = \"a;b\"",
+        38,
+        "cannot hold ';'",
+    ),
+    (
+        "phase = \"second\"",
+        "phase = \"third\"",
+        44,
+        "no such phase; there are: first, second",
+    ),
+    (
+        "ready = [\"true\"]",
+        "ready = []",
+        45,
+        "must be a list: the program and its arguments",
+    ),
+    (
+        "within = 5",
+        "within = 1000",
+        54,
+        "must be a whole number from 0 to 600",
+    ),
+    (
+        "ping = \"10.0.0.9\", ",
+        "",
+        56,
+        "must have one of: ping, connect",
+    ),
+    (
+        "203.0.113.1:80",
+        "203.0.113.1",
+        57,
+        "must be an address and a port",
+    ),
+    (
+        "default via 10.0.0.1 dev eth0",
+        "default gateway 10.0.0.1",
+        58,
+        "pairs of: via, dev",
+    ),
+    (
+        "capture = \"ospf\"",
+        "capture = \"sopf\"",
+        60,
+        "must be one of: icmp, igmp, tcp, udp, ospf",
+    ),
+    ("seen-on = [\"br2\"], ", "", 60, "needs the key `seen-on`"),
+    (
+        "nodes = [\"c1\", \"host\"]",
+        "nodes = [\"c1\", \"h1\"]",
+        65,
+        "groups[0].nodes[1] = \"h1\": no such node",
+    ),
+];
+
 #[test]
 fn a_bad_value_is_named_with_its_line_key_value_and_what_is_allowed() {
-    for (place, instead, line, expected) in [
-        (
-            "kind = \"host\"",
-            "kind = \"router\"",
-            11,
-            "nodes.host.kind = \"router\": must be one of: host, container, internet",
-        ),
-        (
-            "[nodes.c1]",
-            "[nodes.\"c 1\"]",
-            13,
-            "nodes.c 1: must be a letter or digit",
-        ),
-        (
-            "name = \"small\"",
-            "name = 7",
-            2,
-            "name = 7: must be a string",
-        ),
-        (
-            "ip_forward\" = \"0\"",
-            "ip_forward\" = 0",
-            12,
-            "net.ipv4.ip_forward = 0: must be a string",
-        ),
-        ("\"/etc/motd\" =", "\"etc/motd\" =", 14, "absolute path"),
-        (
-            "203.0.113.5/24",
-            "203.0.113.5/33",
-            22,
-            "uplinks[0].address = \"203.0.113.5/33\": must be an address with a prefix",
-        ),
-        (
-            "peer = \"outside\"",
-            "peer = \"c1\"",
-            24,
-            "must be a node of kind \"internet\"; there are: outside",
-        ),
-        (
-            "conflist = \"lan.conflist\"",
-            "confilst = \"x\"",
-            29,
-            "networks.lan.confilst: no such key; allowed: conflist, host",
-        ),
-        (
-            "network = \"lan\"",
-            "network = \"wan\"",
-            33,
-            "no such network; there are: lan",
-        ),
-        (
-            "node = \"c1\"\nnetwork",
-            "node = \"host\"\nnetwork",
-            33,
-            "not attached to its own network",
-        ),
-        (
-            "interface = \"eth0\"\naddress = [",
-            "interface = \"a/b\"\naddress = [",
-            34,
-            "1 to 15 characters",
-        ),
-        (
-            "02:00:00:00:00:01",
-            "03:00:00:00:00:01",
-            37,
-            "hardware address of one station",
-        ),
-        (
-            "K8S_POD_NAME = \"c1\"",
-            "K8S_POD_NAME = \"a;b\"",
-            38,
-            "cannot hold ';'",
-        ),
-        (
-            "phase = \"second\"",
-            "phase = \"third\"",
-            44,
-            "no such phase; there are: first, second",
-        ),
-        (
-            "ready = [\"true\"]",
-            "ready = []",
-            45,
-            "must be a list: the program and its arguments",
-        ),
-        (
-            "within = 5",
-            "within = 1000",
-            54,
-            "must be a whole number from 0 to 600",
-        ),
-        (
-            "ping = \"10.0.0.9\", ",
-            "",
-            56,
-            "must have one of: ping, connect",
-        ),
-        (
-            "203.0.113.1:80",
-            "203.0.113.1",
-            57,
-            "must be an address and a port",
-        ),
-        (
-            "default via 10.0.0.1 dev eth0",
-            "default gateway 10.0.0.1",
-            58,
-            "pairs of: via, dev",
-        ),
-        (
-            "capture = \"ospf\"",
-            "capture = \"sopf\"",
-            60,
-            "must be one of: icmp, igmp, tcp, udp, ospf",
-        ),
-        ("seen-on = [\"br2\"], ", "", 60, "needs the key `seen-on`"),
-        (
-            "nodes = [\"c1\", \"host\"]",
-            "nodes = [\"c1\", \"h1\"]",
-            65,
-            "groups[0].nodes[1] = \"h1\": no such node",
-        ),
-    ] {
+    for &(place, instead, line, expected) in BAD {
         let found = problems(place, instead);
         assert!(
             found.contains(&format!("line {line}: ")),
