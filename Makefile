@@ -25,7 +25,7 @@ build:
 # The topology of the tutorial, built up and proven to work, as an ordinary user or as root.
 tutorial: build
 	@.ci/setup tutorial
-	@conf-examples/tutorial/run $(abspath $(RELEASE))
+	@$(RELEASE)/topology up --check conf-examples/tutorial/topology.toml
 
 # Everything that is tested on this kernel; what could not run is listed at the end.
 test: build
