@@ -383,7 +383,13 @@ impl Attempt<'_> {
             ));
         }
         let state = port.port.map(|state| state.state);
-        if state != Some(PortState::Forwarding) {
+        if state == Some(PortState::Forwarding) {
+            // With its first port the bridge itself gets a carrier, and until that is worked off it drops what the
+            // host sends through it: the answer to the container's first ARP request.
+            self.host
+                .settled(bridge.index, patience)
+                .map_err(Cause::cause)?;
+        } else {
             log::warning(format_args!(
                 "port {} is up and does not forward yet: spanning tree has it {state:?}",
                 port.name
