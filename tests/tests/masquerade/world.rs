@@ -8,7 +8,7 @@ use plumb_tests::{Container, Host, Node, Outcome, Plugin, Value, conf, json, unt
 
 pub(crate) const SOON: Duration = Duration::from_secs(3);
 /// How long is waited for what must not happen.
-pub(crate) const SILENCE: Duration = Duration::from_millis(700);
+const SILENCE: Duration = Duration::from_millis(300);
 
 /// The host's own address on the uplink, and one more that it has.
 pub(crate) const UPLINK: [&str; 2] = ["203.0.113.2", "2001:db8:113::2"];
@@ -40,7 +40,9 @@ impl World {
             "ip addr add 203.0.113.9/24 dev eth0; ip -6 addr add 2001:db8:113::9/64 dev eth0 nodad",
         );
         internet.sh("ip link set eth0 up");
-        assert!(until(SOON, || host.link("eth0").unwrap()["operstate"] == "UP"));
+        assert!(until(SOON, || [&*host, &*internet]
+            .into_iter()
+            .all(|node| node.link("eth0").unwrap()["operstate"] == "UP")));
         internet.sh(
             "ip route add 10.0.0.0/8 via 203.0.113.2; ip route add 192.168.0.0/16 via 203.0.113.2",
         );
@@ -86,6 +88,7 @@ impl World {
         let forwards = || {
             let link = self.host.link(&port).unwrap();
             link["linkinfo"]["info_slave_data"]["state"] == "forwarding"
+                && container.link(ifname).unwrap()["operstate"] == "UP"
         };
         assert!(until(SOON, forwards), "{port} does not forward");
         let ips: Vec<Value> = addresses
@@ -155,8 +158,13 @@ fn bound<T>(bind: impl Fn() -> std::io::Result<T>) -> T {
 /// Who the TCP server at `address` on `server` sees when `client` connects, or nothing when it cannot.
 #[track_caller]
 pub(crate) fn seen(client: &Node, server: &Node, address: &str) -> Option<String> {
+    seen_within(SOON, client, server, address)
+}
+
+#[track_caller]
+fn seen_within(patience: Duration, client: &Node, server: &Node, address: &str) -> Option<String> {
     let listener = bound(|| server.run(|| TcpListener::bind(at(address, 80))));
-    let stream = client.run(|| TcpStream::connect_timeout(&at(address, 80), SILENCE));
+    let stream = client.run(|| TcpStream::connect_timeout(&at(address, 80), patience));
     let stream = match stream {
         Ok(stream) => stream,
         Err(error) => {
@@ -178,6 +186,16 @@ pub(crate) fn seen(client: &Node, server: &Node, address: &str) -> Option<String
 /// Who the UDP server at `address` on `server` sees when `client` sends, provided that the answer comes back.
 #[track_caller]
 pub(crate) fn seen_by_datagram(client: &Node, server: &Node, address: &str) -> Option<String> {
+    seen_by_datagram_within(SOON, client, server, address)
+}
+
+#[track_caller]
+fn seen_by_datagram_within(
+    patience: Duration,
+    client: &Node,
+    server: &Node,
+    address: &str,
+) -> Option<String> {
     let theirs = bound(|| server.run(|| UdpSocket::bind(at(address, 53))));
     let any: IpAddr = if address.contains(':') {
         "::".parse().unwrap()
@@ -186,7 +204,7 @@ pub(crate) fn seen_by_datagram(client: &Node, server: &Node, address: &str) -> O
     };
     let ours = client.run(|| UdpSocket::bind((any, 0))).unwrap();
     for socket in [&theirs, &ours] {
-        socket.set_read_timeout(Some(SILENCE)).unwrap();
+        socket.set_read_timeout(Some(patience)).unwrap();
     }
     ours.send_to(b"hello", at(address, 53)).ok()?;
     let mut buffer = [0; 64];
@@ -196,6 +214,14 @@ pub(crate) fn seen_by_datagram(client: &Node, server: &Node, address: &str) -> O
     assert_eq!(&buffer[..length], b"hello yourself");
     assert_eq!(answering, at(address, 53));
     Some(source.ip().to_string())
+}
+
+/// Panics unless `client` can neither connect nor send to `address` on `server`.
+#[track_caller]
+pub(crate) fn kept_out(client: &Node, server: &Node, address: &str) {
+    let tcp = seen_within(SILENCE, client, server, address);
+    let udp = seen_by_datagram_within(SILENCE, client, server, address);
+    assert_eq!((tcp, udp), (None, None), "{} to {address}", client.name());
 }
 
 /// Switches whether bridged frames pass the rules for IP.
