@@ -96,6 +96,7 @@ pub(super) fn rule(table: TableFamily, body: &[u8]) -> Option<FoundRule> {
         // NFTA_RULE_CHAIN, NFTA_RULE_HANDLE
         chain: attributes.text(2)?,
         handle: attributes.long(3)?,
+        stops_all: parse::stops_all(&expressions),
         statements,
         comment,
     })

@@ -65,6 +65,8 @@ pub(super) enum Expr {
         /// Its `struct xt_*_info`.
         info: Vec<u8>,
     },
+    /// Refuses the packet: `reject` of nft, or iptables' target REJECT.
+    Reject,
     /// An expression we never make.
     Other(String),
 }

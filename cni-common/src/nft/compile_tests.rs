@@ -54,6 +54,7 @@ fn shown(expression: &Expr) -> String {
         Expr::Notrack => "[ notrack ]".into(),
         Expr::Counter => "[ counter pkts 0 bytes 0 ]".into(),
         Expr::XtMatch { name, revision, .. } => format!("[ match name {name} rev {revision} ]"),
+        Expr::Reject => "[ reject ]".into(),
         Expr::Other(name) => name.clone(),
     }
 }

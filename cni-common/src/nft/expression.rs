@@ -141,6 +141,7 @@ pub(super) fn encode(expression: &Expr) -> ListAttribute<ExpressionAttribute> {
                 DefaultNla::new(3, info.clone()),
             ],
         ),
+        Expr::Reject => ("reject", Vec::new()),
         Expr::Other(kind) => (kind.as_str(), Vec::new()),
     };
     ListAttribute::from(Expressions::Other {
@@ -260,6 +261,9 @@ fn known(kind: &str, attributes: Attributes<'_>) -> Option<Expr> {
             revision: attributes.number(2)?,
             info: attributes.get(3)?.to_vec(),
         }),
+        "reject" => Some(Expr::Reject),
+        // NFTA_TARGET_NAME
+        "target" => (attributes.text(1)? == "REJECT").then_some(Expr::Reject),
         _ => None,
     }
 }

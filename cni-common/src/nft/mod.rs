@@ -204,6 +204,8 @@ pub struct FoundRule {
     pub chain: String,
     /// By what it is deleted.
     pub handle: u64,
+    /// Whether it drops or refuses every packet that gets to it.
+    pub stops_all: bool,
     /// Its statements; `None` when it has some that we never write.
     pub statements: Option<Vec<Statement>>,
     /// Its comment: that of nft(8), or the match of iptables.

@@ -87,11 +87,19 @@ pub(super) fn parse(table: TableFamily, expressions: &[Expr]) -> Option<Vec<Stat
             | Expr::Lookup(..)
             | Expr::Verdict(_)
             | Expr::Snat(_)
+            | Expr::Reject
             | Expr::Other(_) => return None,
         };
         statements.push(statement);
     }
     Some(statements)
+}
+
+/// Whether a rule drops or refuses every packet that gets to it.
+pub(super) fn stops_all(expressions: &[Expr]) -> bool {
+    let mut rest = expressions.iter().filter(|expr| **expr != Expr::Counter);
+    let last = rest.next();
+    matches!(last, Some(Expr::Reject | Expr::Verdict(NF_DROP))) && rest.next().is_none()
 }
 
 fn compared(rest: &[Expr]) -> Option<(Is, &[u8], &[Expr])> {

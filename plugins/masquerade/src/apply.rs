@@ -18,15 +18,22 @@ pub(crate) const ATTEMPTS: usize = 300;
 /// Longer than an element takes to leave: the kernel's clock ticks every 1 to 10 ms.
 const TICKS: Duration = Duration::from_millis(25);
 
-/// The chain that lets packets through where iptables drops what it does not know: Docker asks others to use
-/// theirs. `None` when there is no such policy.
+/// The chain that lets packets through where iptables stops what it does not know, by its policy or by its last
+/// rule. Docker asks others to use a chain for them. `None` when nothing is stopped.
 pub(crate) fn accepting_chain(
     nft: &mut Nft,
     accepts: &Accepts,
 ) -> Result<Option<&'static str>, netlink::Error> {
     let table = filter(accepts.family);
-    let forward = nft.chain(&table, "FORWARD")?;
-    if !forward.is_some_and(|chain| chain.drops) {
+    let Some(forward) = nft.chain(&table, "FORWARD")? else {
+        return Ok(None);
+    };
+    let stops = forward.drops
+        || forward.uses > 0 && {
+            let rules = nft.rules(&table, Some("FORWARD"))?;
+            rules.last().is_some_and(|rule| rule.stops_all)
+        };
+    if !stops {
         return Ok(None);
     }
     if let Some(user) = nft.chain(&table, DOCKER_USER)? {

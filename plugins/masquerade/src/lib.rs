@@ -51,6 +51,11 @@ impl Plugin for Masquerade {
         if !addresses.is_empty() {
             let plan = plan(&call.network, &call.config, previous, &addresses)?;
             attach(&call.owner(), &call.config, &plan)?;
+        } else if !previous.ips.is_empty() {
+            let ifname = &call.ifname;
+            log::warning(format_args!(
+                "prevResult: {ifname} has no address: nothing to do"
+            ));
         }
         Ok(previous.clone())
     }

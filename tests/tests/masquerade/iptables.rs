@@ -132,9 +132,32 @@ fn a_chain_of_docker_that_nothing_leads_to_is_not_used() {
 }
 
 #[test]
+fn a_last_rule_that_refuses_everything_is_as_good_as_a_policy() {
+    for stop in ["REJECT --reject-with icmp-host-prohibited", "DROP"] {
+        std::thread::spawn(move || {
+            let world = World::new();
+            let accept = "iptables -A FORWARD -i some0 -j ACCEPT";
+            world
+                .host
+                .sh(&format!("{accept}; iptables -A FORWARD -j {stop}"));
+            let (c1, result) = world.with_container("c1");
+            world.add(&c1, &result, json!({})).succeeds();
+            assert_eq!(rules(&world, "FORWARD", "br1").len(), 2);
+            assert!(seen(&c1, &world.internet, INTERNET[0]).is_some());
+            world.del(&c1).succeeds();
+            assert_eq!(rules(&world, "FORWARD", "br1"), Vec::<String>::new());
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+#[test]
 fn a_host_that_accepts_is_left_alone() {
     let world = World::new();
-    world.host.sh("iptables -P FORWARD ACCEPT");
+    world
+        .host
+        .sh("iptables -P FORWARD ACCEPT; iptables -A FORWARD -s 192.0.2.0/24 -j DROP");
     let (c1, result) = world.with_container("c1");
     world.add(&c1, &result, json!({})).succeeds();
     assert_eq!(rules(&world, "FORWARD", "br1"), Vec::<String>::new());
