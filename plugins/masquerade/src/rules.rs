@@ -105,7 +105,7 @@ impl Plan {
 
 /// The plan for an attachment with these addresses, which carry the prefix length of their subnet.
 pub fn plan(network: &NetworkName, config: &Config, inside: &Inside, addresses: &[Cidr]) -> Plan {
-    let mut subnets: Vec<Cidr> = addresses.iter().map(|address| address.network()).collect();
+    let mut subnets: Vec<Subnet> = addresses.iter().copied().map(Subnet::of).collect();
     subnets.sort();
     subnets.dedup();
     let groups = subnets
@@ -113,7 +113,7 @@ pub fn plan(network: &NetworkName, config: &Config, inside: &Inside, addresses: 
         .map(|subnet| {
             let mut members: Vec<IpAddr> = addresses
                 .iter()
-                .filter(|address| address.network() == *subnet)
+                .filter(|address| Subnet::of(**address) == *subnet)
                 .map(|address| address.address())
                 .collect();
             members.sort();
@@ -124,15 +124,54 @@ pub fn plan(network: &NetworkName, config: &Config, inside: &Inside, addresses: 
     let accepts = [Family::V4, Family::V6]
         .into_iter()
         .filter_map(|family| {
-            let own: Vec<Cidr> = subnets
-                .iter()
-                .copied()
-                .filter(|subnet| subnet.family() == family)
-                .collect();
-            (!own.is_empty()).then(|| accepts(network, config, inside, family, &own))
+            let mut own: Vec<Cidr> = addresses.iter().map(|address| address.network()).collect();
+            own.retain(|subnet| subnet.family() == family);
+            (!own.is_empty()).then(|| accepts(network, config, inside, family, own))
         })
         .collect();
     Plan { groups, accepts }
+}
+
+/// The subnet an address is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subnet {
+    Of(Cidr),
+    /// A /32 or /128: it is alone, and all such addresses of a network share a group.
+    None(Family),
+}
+
+impl Subnet {
+    fn of(address: Cidr) -> Self {
+        if address.prefix() == address.family().bits() {
+            Self::None(address.family())
+        } else {
+            Self::Of(address.network())
+        }
+    }
+
+    fn family(self) -> Family {
+        match self {
+            Self::Of(subnet) => subnet.family(),
+            Self::None(family) => family,
+        }
+    }
+
+    /// What stands for it in a rule.
+    fn place(self, set: &str) -> Place {
+        match self {
+            Self::Of(subnet) => Place::Net(subnet),
+            Self::None(family) => Place::Set(family, set.to_owned()),
+        }
+    }
+}
+
+impl core::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Of(subnet) => write!(f, "subnet {subnet}"),
+            Self::None(family) => write!(f, "single {family} addresses"),
+        }
+    }
 }
 
 /// The multicast addresses of a family (RFC 5771, RFC 4291 section 2.7): never translated.
@@ -161,9 +200,12 @@ pub fn accepts_comment(network: &NetworkName) -> String {
 }
 
 /// `net-NAME-NETWORK-SETTINGS`: the name for people, possibly cut, and two hashes.
-fn group_name(network: &NetworkName, subnet: Cidr, rules: &[Rule]) -> String {
+fn group_name(network: &NetworkName, subnet: Subnet, rules: &[Rule]) -> String {
     // The rules say all that the settings come to.
-    let mut words = vec![subnet.to_string()];
+    let mut words = match subnet {
+        Subnet::Of(subnet) => vec![subnet.to_string()],
+        Subnet::None(family) => vec![family.to_string()],
+    };
     words.extend(rules.iter().map(|rule| {
         let line = cni_common::nft::line(&rule.statements);
         format!("{} {line}", rule.chain.name)
@@ -177,7 +219,7 @@ fn group(
     network: &NetworkName,
     config: &Config,
     inside: &Inside,
-    subnet: Cidr,
+    subnet: Subnet,
     addresses: Vec<IpAddr>,
 ) -> Group {
     let family = subnet.family();
@@ -191,37 +233,40 @@ fn group(
             table: table(),
             name,
             family,
-            comment: format!("network {shown}, subnet {subnet}"),
+            comment: format!("network {shown}, {subnet}"),
         },
         addresses,
     }
 }
 
-fn rules(config: &Config, inside: &Inside, subnet: Cidr, set: &str) -> Vec<Rule> {
+fn rules(config: &Config, inside: &Inside, subnet: Subnet, set: &str) -> Vec<Rule> {
     let family = subnet.family();
-    let sources: Vec<Cidr> = config.sources(family).collect();
+    let sources: Vec<Place> = config.sources(family).map(Place::Net).collect();
+    // Everything that is the network: what goes from one to another of these stays within.
+    let mut within = sources.clone();
+    within.retain(|source| *source != subnet.place(set));
+    within.insert(0, subnet.place(set));
     let mut rules = Vec::new();
     let mut rule = |chain: BaseChain, statements: Vec<Statement>| {
         rules.push(Rule { chain, statements });
     };
-    let container = Place::Set(family, set.to_owned());
-    for source in core::iter::once(container).chain(sources.iter().copied().map(Place::Net)) {
+    let containers = Place::Set(family, set.to_owned());
+    for source in core::iter::once(&containers).chain(&sources) {
         rule(
             POSTROUTING,
-            translation(config, inside, subnet, &sources, source),
+            translation(config, inside, family, &within, source),
         );
     }
-    let guarded = core::iter::once(subnet).chain(sources.iter().copied().filter(|s| *s != subnet));
     if config.forward == Forward::Stateful {
-        for destination in guarded {
-            rule(FORWARD, guard(inside, subnet, &sources, destination));
+        for destination in &within {
+            rule(FORWARD, guard(inside, &within, destination));
         }
     }
     if let Inside::Interface(inside) = inside {
         for source in &sources {
             for end in [
-                Statement::Source(Is::Equal, Place::Net(*source)),
-                Statement::Destination(Is::Equal, Place::Net(*source)),
+                Statement::Source(Is::Equal, source.clone()),
+                Statement::Destination(Is::Equal, source.clone()),
             ] {
                 rule(PREROUTING, untracked(inside, end));
             }
@@ -235,11 +280,10 @@ fn rules(config: &Config, inside: &Inside, subnet: Cidr, set: &str) -> Vec<Rule>
 fn translation(
     config: &Config,
     inside: &Inside,
-    subnet: Cidr,
-    sources: &[Cidr],
-    source: Place,
+    family: Family,
+    within: &[Place],
+    source: &Place,
 ) -> Vec<Statement> {
-    let family = subnet.family();
     let mut statements = Vec::new();
     match (&config.out_interface, inside) {
         (Some(out), _) => {
@@ -250,10 +294,10 @@ fn translation(
         }
         (None, Inside::Addresses) => {}
     }
-    statements.push(Statement::Source(Is::Equal, source));
-    let within = core::iter::once(subnet).chain(sources.iter().copied().filter(|s| *s != subnet));
-    for destination in within.chain(multicast(family)) {
-        statements.push(Statement::Destination(Is::Not, Place::Net(destination)));
+    statements.push(Statement::Source(Is::Equal, source.clone()));
+    let multicast = multicast(family).map(Place::Net);
+    for destination in within.iter().cloned().chain(multicast) {
+        statements.push(Statement::Destination(Is::Not, destination));
     }
     statements.push(match config.to_source(family) {
         Some(address) => Statement::Snat(address),
@@ -264,7 +308,7 @@ fn translation(
 
 /// What comes from outside is dropped unless the network began it. Bridged frames have the same interface on
 /// both sides, and packets within the network come from it.
-fn guard(inside: &Inside, subnet: Cidr, sources: &[Cidr], destination: Cidr) -> Vec<Statement> {
+fn guard(inside: &Inside, within: &[Place], destination: &Place) -> Vec<Statement> {
     let mut statements = Vec::new();
     match inside {
         Inside::Interface(inside) => {
@@ -273,13 +317,11 @@ fn guard(inside: &Inside, subnet: Cidr, sources: &[Cidr], destination: Cidr) -> 
             statements.push(Statement::OutInterface(Is::Equal, name.to_owned()));
         }
         Inside::Addresses => {
-            let within =
-                core::iter::once(subnet).chain(sources.iter().copied().filter(|s| *s != subnet));
-            statements
-                .extend(within.map(|network| Statement::Source(Is::Not, Place::Net(network))));
+            let places = within.iter().cloned();
+            statements.extend(places.map(|place| Statement::Source(Is::Not, place)));
         }
     }
-    statements.push(Statement::Destination(Is::Equal, Place::Net(destination)));
+    statements.push(Statement::Destination(Is::Equal, destination.clone()));
     statements.push(Statement::Established(Is::Not));
     statements.push(Statement::Drop);
     statements
@@ -303,7 +345,7 @@ fn accepts(
     config: &Config,
     inside: &Inside,
     family: Family,
-    subnets: &[Cidr],
+    subnets: Vec<Cidr>,
 ) -> Accepts {
     let mut rules = Vec::new();
     let mut pair = |to: Statement, from: Statement| {
@@ -324,7 +366,7 @@ fn accepts(
             );
         }
         Inside::Addresses => {
-            let mut networks = subnets.to_vec();
+            let mut networks = subnets;
             networks.extend(config.sources(family));
             networks.sort();
             networks.dedup();

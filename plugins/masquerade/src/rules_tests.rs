@@ -199,6 +199,31 @@ fn addresses_in_several_subnets_and_families_make_several_groups() {
 }
 
 #[test]
+fn addresses_without_a_subnet_share_a_group() {
+    let config = Config {
+        forward: Forward::Stateful,
+        ..Config::default()
+    };
+    let name = |address: &str| {
+        let plan = plan(&network("lan"), &config, &bridge(), &cidrs(&[address]));
+        plan.groups[0].set.name.clone()
+    };
+    assert_eq!(name("10.7.0.2/32"), name("10.7.0.3/32"));
+    assert_ne!(name("10.7.0.2/32"), name("fd00::2/128"));
+    assert_eq!(
+        shown(&config, &bridge(), &["10.7.0.2/32"]),
+        [
+            "postrouting: oifname != \"br1\" ip saddr @NET ip daddr != @NET ip daddr != 224.0.0.0/4 masquerade",
+            "forward: iifname != \"br1\" oifname \"br1\" ip daddr @NET ct state ! established,related drop",
+        ]
+    );
+    assert_eq!(
+        shown(&config, &Inside::Addresses, &["fd00::2/128"])[1],
+        "forward: ip6 saddr != @NET ip6 daddr @NET ct state ! established,related drop"
+    );
+}
+
+#[test]
 fn the_rules_for_iptables_go_by_interface_or_by_network() {
     let config = Config {
         sources: cidrs(&["10.8.0.0/16"]),
