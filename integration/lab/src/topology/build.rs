@@ -311,7 +311,7 @@ fn checks(lab: &mut Inside, phase: usize) -> Result<(), Error> {
             continue;
         }
         timed(lab, |lab| {
-            let outcome = check::run(lab, &wanted);
+            let outcome = check::run(lab, &wanted, &|| !interrupted());
             if let Some(failure) = outcome.failure {
                 return Err(Error::new(format!("check \"{}\": {failure}", wanted.title)));
             }

@@ -21,15 +21,15 @@ struct Found {
     shown: Option<(String, String)>,
 }
 
-/// Tries each probe of a check until it holds or its time is over.
-pub(super) fn run(lab: &Inside, check: &Check) -> Outcome {
+/// Tries each probe of a check until it holds or its time is over, or it is no longer `wanted`.
+pub(super) fn run(lab: &Inside, check: &Check, wanted: &dyn Fn() -> bool) -> Outcome {
     let mut outcome = Outcome {
         title: check.title.clone(),
         ..Outcome::default()
     };
     let deadline = Instant::now() + check.within;
     for probe in &check.probes {
-        match persist(lab, probe, deadline) {
+        match persist(lab, probe, &|| wanted() && Instant::now() < deadline) {
             Ok(found) => {
                 outcome.facts.extend(found.fact);
                 outcome.shown.extend(found.shown);
@@ -43,10 +43,10 @@ pub(super) fn run(lab: &Inside, check: &Check) -> Outcome {
     outcome
 }
 
-fn persist(lab: &Inside, probe: &Probe, deadline: Instant) -> Result<Found, String> {
+fn persist(lab: &Inside, probe: &Probe, again: &dyn Fn() -> bool) -> Result<Found, String> {
     loop {
         match attempt(lab, probe) {
-            Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(50)),
+            Err(_) if again() => thread::sleep(Duration::from_millis(50)),
             outcome => return outcome,
         }
     }

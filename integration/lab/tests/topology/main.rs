@@ -1,0 +1,9 @@
+//! Labs brought up, entered, broken and taken down, as root and as nobody.
+
+#![cfg(test)]
+
+mod bench;
+mod broken;
+mod host;
+mod life;
+mod tutorial;

@@ -1,0 +1,137 @@
+//! The tutorial, end to end, with the real plugins and FRR.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::bench::{Bench, User, repository, succeeds, users};
+
+/// Copies the tutorial and the plugins to where every user can read them.
+fn prepare(bench: &Bench) {
+    copy(
+        &repository("conf-examples/tutorial"),
+        &bench.path("tutorial"),
+    );
+    for plugin in ["bridge-attach", "static-ipam", "masquerade"] {
+        fs::copy(built(plugin), bench.path("plugins").join(plugin)).unwrap();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
+    }
+}
+
+/// A plugin: from `PLUGIN_DIR`, or the newer of the two builds.
+fn built(plugin: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_topology"));
+    let target = program.parent().unwrap().parent().unwrap();
+    let folders = match std::env::var_os("PLUGIN_DIR") {
+        Some(folder) => vec![PathBuf::from(folder)],
+        None => vec![target.join("release"), target.join("debug")],
+    };
+    let built = folders
+        .iter()
+        .map(|folder| folder.join(plugin))
+        .filter(|path| path.is_file());
+    let newest = built.max_by_key(|path| path.metadata().unwrap().modified().unwrap());
+    newest.unwrap_or_else(|| panic!("no {plugin} in {folders:?}: run `make build` first"))
+}
+
+fn up(bench: &Bench) -> Command {
+    let plugins = bench.path("plugins");
+    bench.topology(&[
+        "up",
+        "--check",
+        "tutorial/topology.toml",
+        "--plugins",
+        plugins.to_str().unwrap(),
+    ])
+}
+
+#[test]
+fn the_tutorial_comes_up_proves_itself_and_goes_without_a_trace() {
+    for user in users() {
+        let bench = Bench::new(user);
+        prepare(&bench);
+        let began = Instant::now();
+        let said = succeeds(&mut up(&bench));
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            began.elapsed()
+        );
+        for node in ["dockerhost", "R1", "R2", "H1"] {
+            assert!(said.contains(&format!("\n{node}# ip route\n")), "{said}");
+        }
+        for line in [
+            "ok    H1 reaches the Internet host and is seen as the WAN address (seen as 203.0.113.5)",
+            "ok    the Internet host cannot open a connection to H1",
+            "ok    before OSPF H1 reached R2 but not the Internet",
+            "ok    OSPF multicast is on br2 only (br2 ",
+        ] {
+            assert!(
+                said.lines().any(|each| each.starts_with(line)),
+                "{line} in:\n{said}"
+            );
+        }
+        assert!(!said.contains("FAIL"), "{said}");
+        let ruleset = || bench.succeeds(&["exec", "dockerhost", "--", "nft", "list", "ruleset"]);
+        assert!(ruleset().contains("snat ip to 203.0.113.5"));
+        let said = bench.succeeds(&["down"]);
+        assert!(!said.contains("goes with its namespace"), "{said}");
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_tutorial_passes_where_nothing_forwards_and_bridged_frames_pass_the_rules_or_not() {
+    for called in ["0", "1"] {
+        let bench = Bench::new(User::Caller);
+        prepare(&bench);
+        let path = bench.path("tutorial/topology.toml");
+        let setting = |node: &str| {
+            let forward = "\"net.ipv4.ip_forward\" = \"0\"";
+            let call = format!("\"net.bridge.bridge-nf-call-iptables\" = \"{called}\"");
+            format!("\n[nodes.{node}.sysctl]\n{forward}\n{call}\n")
+        };
+        let settings = ["dockerhost", "R1", "R2", "H1", "internet"].map(setting);
+        let text = fs::read_to_string(&path).unwrap() + &settings.concat();
+        fs::write(&path, text).unwrap();
+        succeeds(&mut up(&bench));
+    }
+}
+
+#[test]
+fn every_attachment_that_is_undone_leaves_the_host_as_it_was() {
+    let bench = Bench::new(User::Caller);
+    prepare(&bench);
+    succeeds(&mut up(&bench));
+    // What the plugins take down is seen before the namespace goes: its state is asked for by a process inside.
+    let lab = bench.path("labs/tutorial");
+    succeeds(&mut bench.topology(&["takedown", lab.to_str().unwrap()]));
+    let host = |words: &[&str]| {
+        let mut arguments = vec!["exec", "dockerhost", "--"];
+        arguments.extend(words);
+        bench.succeeds(&arguments)
+    };
+    let links = host(&["ip", "-brief", "link"]);
+    assert!(
+        !links.contains("br1") && !links.contains("br2") && !links.contains("br3"),
+        "{links}"
+    );
+    assert!(!links.contains("veth"), "{links}");
+    let routes = host(&["ip", "route"]);
+    assert!(!routes.contains("192.168."), "{routes}");
+    super::bench::eventually("rules are left", || {
+        host(&["nft", "list", "ruleset"]).is_empty()
+    });
+}
