@@ -2,7 +2,7 @@
 //!
 //! A namespace belongs to a thread, not to the process: `/proc/self` names that of the main thread, so
 //! everything here goes through `/proc/thread-self`. What is opened inside a namespace, a socket above all,
-//! stays in it wherever it is used.
+//! stays in it wherever it is used: so a plugin enters seldom and works from outside.
 #![expect(
     unsafe_code,
     reason = "the type of a namespace is read by an ioctl that nix does not wrap"
@@ -10,7 +10,7 @@
 
 use core::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -127,27 +127,20 @@ impl Netns {
         Ok(identity(&self.file)? == identity(&other.file)?)
     }
 
-    /// Runs `work` on a thread of its own inside the namespace.
+    /// Runs `work` inside the namespace and comes back.
     ///
-    /// The calling thread never moves: there is nothing to restore when `work` fails.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
-        let failed = |error: io::Error| Error {
-            path: PathBuf::new(),
+    /// Only the calling thread moves. That it may come back is made sure of before it leaves; if it cannot all the
+    /// same, the process aborts: whatever it did next, it would do to the wrong namespace.
+    pub fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T, Error> {
+        let failed = |path: &str, error: io::Error| Error {
+            path: PathBuf::from(path),
             problem: Problem::System(error),
         };
-        std::thread::scope(|scope| {
-            let inside = std::thread::Builder::new()
-                .name(String::from("netns"))
-                .spawn_scoped(scope, || {
-                    enter(self.file.as_fd())?;
-                    Ok(work())
-                })
-                .map_err(failed)?;
-            match inside.join() {
-                Ok(done) => done.map_err(failed),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        })
+        let home = File::open(CURRENT).map_err(|error| failed(CURRENT, error))?;
+        enter(home.as_fd()).map_err(|error| failed(CURRENT, error))?;
+        enter(self.file.as_fd()).map_err(|error| failed("", error))?;
+        let _return = Return { home };
+        Ok(work())
     }
 
     /// Whether the file is a network namespace.
@@ -168,6 +161,20 @@ impl Netns {
     }
 }
 
+/// Brings the thread back when it is dropped, also when a test's work panics.
+struct Return {
+    home: File,
+}
+
+impl Drop for Return {
+    fn drop(&mut self) {
+        if enter(self.home.as_fd()).is_err() {
+            let _ = io::stderr().write_all(b"there is no way back from a network namespace\n");
+            std::process::abort();
+        }
+    }
+}
+
 impl AsFd for Netns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
@@ -182,7 +189,7 @@ impl AsRawFd for Netns {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place that changes namespaces, on a thread that ends inside"
+    reason = "the one place that changes namespaces, and it comes back"
 )]
 fn enter(netns: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::sched::setns(netns, CloneFlags::CLONE_NEWNET)?)
@@ -244,5 +251,17 @@ mod tests {
         let seen = inside.run(|| run("ip", &["-br", "link"])).unwrap();
         assert!(seen.contains("br-inside"), "{seen}");
         assert!(!run("ip", &["-br", "link"]).contains("br-inside"));
+    }
+
+    #[test]
+    fn a_panic_inside_brings_the_thread_back() {
+        private_netns();
+        let inside = Netns::current().unwrap();
+        private_netns();
+        let here = Netns::current().unwrap();
+        let panics = || inside.run(|| assert!(here.is_current().unwrap(), "it is elsewhere"));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics));
+        assert!(panicked.is_err());
+        assert!(here.is_current().unwrap());
     }
 }
