@@ -361,12 +361,24 @@ impl Attempt<'_> {
         } else {
             PATIENCE
         };
-        let port = self
-            .host
-            .settled(near.index, patience)
+        let port = self.host.settled(near.index, patience);
+        let port = port
             .map_err(Cause::cause)?
             .filter(|port| port.master == Some(bridge.index));
-        let Some(port) = port.filter(|_| !self.is_being_removed(bridge)) else {
+        let state = port.as_ref().and_then(|port| Some(port.port?.state));
+        // With its first port the bridge itself gets a carrier, and until that is worked off it drops what the host
+        // sends through it: the answer to the container's first ARP request.
+        let wait = if state == Some(PortState::Forwarding) {
+            patience
+        } else {
+            Duration::ZERO
+        };
+        let now = self.host.settled(bridge.index, wait);
+        // Looked at once it has our port: who marks it for removal later sees the port and leaves it.
+        let stays = now
+            .map_err(Cause::cause)?
+            .is_some_and(|now| !bridge::is_marked_for_removal(&now));
+        let Some(port) = port.filter(|_| stays) else {
             return Err(Error::new(
                 Code::TryAgain,
                 format!("{} is no longer a port of {}", near.name, bridge.name),
@@ -382,30 +394,13 @@ impl Attempt<'_> {
                 format!("port {} did not come up within {PATIENCE:?}", port.name),
             ));
         }
-        let state = port.port.map(|state| state.state);
-        if state == Some(PortState::Forwarding) {
-            // With its first port the bridge itself gets a carrier, and until that is worked off it drops what the
-            // host sends through it: the answer to the container's first ARP request.
-            self.host
-                .settled(bridge.index, patience)
-                .map_err(Cause::cause)?;
-        } else {
+        if state != Some(PortState::Forwarding) {
             log::warning(format_args!(
                 "port {} is up and does not forward yet: spanning tree has it {state:?}",
                 port.name
             ));
         }
         Ok(port)
-    }
-
-    /// Whether somebody is about to delete the bridge, or has deleted it. Asked once we have a port on it: who
-    /// marks it later sees the port (see [`bridge::remove_if_unused`]).
-    fn is_being_removed(&mut self, bridge: &Link) -> bool {
-        bridge::is_ours(bridge)
-            && match self.host.link_by_index(bridge.index) {
-                Ok(now) => now.is_none_or(|now| bridge::is_marked_for_removal(&now)),
-                Err(_) => false,
-            }
     }
 
     fn add_host_routes(&mut self, bridge: &Link, near: &Link, plan: &Plan) -> Result<(), Error> {
