@@ -7,6 +7,7 @@ mod adopt;
 mod check;
 mod concurrent;
 mod del;
+mod documentation;
 mod failure;
 mod gc;
 mod ipam;
