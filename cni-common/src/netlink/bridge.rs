@@ -1,12 +1,13 @@
 //! Making bridges, and waiting for their ports.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 
 use super::Rtnl;
 use super::error::Error;
 use super::link::{Link, PortState};
+use super::pauses::Pauses;
 use crate::addr::Mac;
 use crate::ident::IfName;
 
@@ -83,17 +84,12 @@ impl Rtnl {
     /// tree takes its time to forward: it is given as it is once it runs. So is a link that is still not running
     /// after `patience`; the caller decides what that means.
     pub fn settled(&mut self, index: u32, patience: Duration) -> Result<Option<Link>, Error> {
-        const SHORTEST: Duration = Duration::from_micros(100);
-        const LONGEST: Duration = Duration::from_millis(5);
-        let begin = Instant::now();
-        let mut pause = SHORTEST;
+        let mut pauses = Pauses::new(patience);
         loop {
             let link = self.link_by_index(index)?;
-            if link.as_ref().is_none_or(is_settled) || begin.elapsed() >= patience {
+            if link.as_ref().is_none_or(is_settled) || !pauses.pause() {
                 return Ok(link);
             }
-            std::thread::sleep(pause);
-            pause = LONGEST.min(pause.saturating_mul(2));
         }
     }
 }

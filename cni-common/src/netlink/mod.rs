@@ -14,6 +14,7 @@ pub mod error;
 mod frame;
 pub mod link;
 pub mod neigh;
+mod pauses;
 pub mod route;
 pub mod veth;
 

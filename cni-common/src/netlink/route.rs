@@ -5,6 +5,7 @@
 )]
 
 use core::net::IpAddr;
+use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{
@@ -17,6 +18,7 @@ use super::addr::family_of;
 use super::connection::Request;
 use super::error::Error;
 use super::link::Link;
+use super::pauses::Pauses;
 use super::{Rtnetlink, Rtnl};
 use crate::addr::{Cidr, Family};
 
@@ -180,6 +182,29 @@ impl Rtnl {
     /// The index of the link by which the host reaches an address without a gateway; `None` when it is beyond
     /// one, or nowhere, or the host's own.
     pub fn neighbour_link(&mut self, address: IpAddr) -> Result<Option<u32>, Error> {
+        Ok(self.look_up(address)?.as_ref().and_then(directly))
+    }
+
+    /// Waits until packets to an address of our own are taken in, and says whether they are.
+    ///
+    /// The kernel answers `RTM_NEWADDR` before an IPv6 address works, duplicate address detection or not: joining
+    /// its solicited-node group and adding its local route are left to a worker, which a busy machine may keep
+    /// waiting. Not for link-local addresses, which have no route without a link.
+    pub fn taken_in(&mut self, address: IpAddr, patience: Duration) -> Result<bool, Error> {
+        let mut pauses = Pauses::new(patience);
+        loop {
+            let route = self.look_up(address)?;
+            if route.is_some_and(|route| route.header.kind == RouteType::Local) {
+                return Ok(true);
+            }
+            if !pauses.pause() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The route that a packet to an address takes; `None` when there is none.
+    fn look_up(&mut self, address: IpAddr) -> Result<Option<RouteMessage>, Error> {
         let cidr = Cidr::host(address);
         let mut wanted = RouteMessage::default();
         wanted.header.address_family = family_of(cidr);
@@ -196,8 +221,8 @@ impl Rtnl {
             Err(error) if error.is_absent() || unreachable(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        Ok(replies.iter().find_map(|reply| match reply {
-            RouteNetlinkMessage::NewRoute(message) => directly(message),
+        Ok(replies.into_iter().find_map(|reply| match reply {
+            RouteNetlinkMessage::NewRoute(message) => Some(message),
             _ => None,
         }))
     }

@@ -357,6 +357,24 @@ fn addresses_are_usable_at_once() {
 }
 
 #[test]
+fn an_ipv6_address_that_was_waited_for_is_local() {
+    let (mut rtnl, bridge, ..) = joined();
+    rtnl.execute(bridge.change().up().request()).unwrap();
+    let (ours, nobodys) = ("fd01::1".parse().unwrap(), "fd01::9".parse().unwrap());
+    rtnl.execute(addr::add(&bridge, cidr("fd01::1/64")))
+        .unwrap();
+    assert!(rtnl.taken_in(ours, Duration::from_secs(5)).unwrap());
+    let shown = run("ip", &["-6", "route", "show", "table", "local", "fd01::1"]);
+    assert!(shown.starts_with("local fd01::1"), "{shown}");
+    assert!(!rtnl.taken_in(nobodys, Duration::from_millis(20)).unwrap());
+    assert!(
+        !rtnl
+            .taken_in("fd77::1".parse().unwrap(), Duration::ZERO)
+            .unwrap()
+    );
+}
+
+#[test]
 fn routes_are_installed_with_all_they_carry() {
     let (mut rtnl, _, host, inside, eth0) = joined();
     rtnl.execute(host.change().up().request()).unwrap();

@@ -4,9 +4,10 @@
 //! container's end comes up before the host's, else the far end's carrier changes while it is waited for. ADD
 //! returns, and announces the addresses, when the port forwards.
 
+use core::net::IpAddr;
 use std::time::Duration;
 
-use cni_common::addr::Family;
+use cni_common::addr::{Cidr, Family};
 use cni_common::code::Code;
 use cni_common::delegate::{Delegate, Running};
 use cni_common::env::Command;
@@ -232,6 +233,10 @@ impl Attempt<'_> {
         self.add_host_routes(&bridge, &near, &plan)?;
         self.require_namespace()?;
         forward(&plan, undo)?;
+        if !config.leave_down && !config.detect_duplicates {
+            take_in(&mut self.inside.rtnl, plan.addresses())?;
+            take_in(&mut self.host, plan.gateways.iter().copied())?;
+        }
         self.inside.announce(&far, &plan);
         Ok(self.result(&bridge, &near, &far, plan))
     }
@@ -461,6 +466,19 @@ impl Attempt<'_> {
             dns: plan.dns,
         }
     }
+}
+
+/// Waits until the IPv6 addresses among these work.
+fn take_in(rtnl: &mut Rtnl, addresses: impl Iterator<Item = Cidr>) -> Result<(), Error> {
+    for address in addresses.map(Cidr::address) {
+        let IpAddr::V6(v6) = address else { continue };
+        let works =
+            v6.is_unicast_link_local() || rtnl.taken_in(address, PATIENCE).map_err(Cause::cause)?;
+        if !works {
+            log::warning(format_args!("{address} is not usable after {PATIENCE:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// Lets the host forward for each family that has its gateway on the bridge.

@@ -1,0 +1,33 @@
+//! Looking again at what the kernel leaves to a worker and does not tell about.
+
+use std::time::{Duration, Instant};
+
+/// Pauses that begin short and grow, until patience is at its end.
+pub(super) struct Pauses {
+    begin: Instant,
+    patience: Duration,
+    next: Duration,
+}
+
+impl Pauses {
+    const SHORTEST: Duration = Duration::from_micros(100);
+    const LONGEST: Duration = Duration::from_millis(5);
+
+    pub(super) fn new(patience: Duration) -> Self {
+        Self {
+            begin: Instant::now(),
+            patience,
+            next: Self::SHORTEST,
+        }
+    }
+
+    /// Waits a little before the next look; `false`, at once, when it was the last.
+    pub(super) fn pause(&mut self) -> bool {
+        if self.begin.elapsed() >= self.patience {
+            return false;
+        }
+        std::thread::sleep(self.next);
+        self.next = Self::LONGEST.min(self.next.saturating_mul(2));
+        true
+    }
+}
