@@ -6,3 +6,5 @@
 
 pub mod runtime;
 pub mod topology;
+
+pub mod graph;
