@@ -119,12 +119,6 @@ impl Batch {
         self.push(doing, &wire::delete_set(table, name), 0);
     }
 
-    /// Deletes a chain, which must be empty.
-    pub fn delete_chain(&mut self, table: &Table, name: &str) {
-        let doing = format!("delete chain {table} {name}");
-        self.push(doing, &wire::delete_chain(table, name), 0);
-    }
-
     /// Deletes a table with all that is in it.
     pub fn delete_table(&mut self, table: &Table) {
         let doing = format!("delete table {table}");

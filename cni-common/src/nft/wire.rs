@@ -130,11 +130,6 @@ pub(super) fn get_chain(table: &Table, name: &str) -> NetfilterMessage {
     message(table.family, NfTablesMessage::GetChain(inner))
 }
 
-pub(super) fn delete_chain(table: &Table, name: &str) -> NetfilterMessage {
-    let inner = chain_message(table, name);
-    message(table.family, NfTablesMessage::DeleteChain(inner))
-}
-
 pub(super) fn new_set(set: &Set) -> NetfilterMessage {
     let (kind, length) = match set.family {
         Family::V4 => (TYPE_IPADDR, 4),

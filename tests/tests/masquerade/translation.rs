@@ -148,3 +148,47 @@ fn a_container_that_is_not_behind_a_bridge_is_known_by_its_address() {
     kept_out(&world.internet, &c1, "10.88.0.2");
     assert!(!world.host.ruleset().contains("oifname"));
 }
+
+/// The interface that the translating rule takes for the network's; nothing where it goes by addresses.
+fn inside(world: &World) -> Option<String> {
+    let listed = world.host.ruleset();
+    let rule = listed
+        .lines()
+        .find(|line| line.contains("masquerade comment"));
+    assert!(rule.is_some(), "{listed}");
+    let (_, name) = rule?.split_once("oifname != \"")?;
+    name.split('"').next().map(str::to_owned)
+}
+
+#[test]
+fn the_bridge_is_the_one_that_the_route_leads_to_though_the_result_names_none() {
+    let world = World::new();
+    let (c1, mut result) = world.with_container("c1");
+    let ours = result["interfaces"][2].clone();
+    result["interfaces"] = json!([ours]);
+    for ip in result["ips"].as_array_mut().unwrap() {
+        ip["interface"] = json!(0);
+    }
+    world.add(&c1, &result, json!({})).succeeds();
+    assert_eq!(inside(&world).as_deref(), Some("br1"));
+    let outside = seen(&c1, &world.internet, INTERNET[0]);
+    assert_eq!(outside.as_deref(), Some(UPLINK[0]));
+}
+
+#[test]
+fn the_bridge_is_the_one_that_the_result_names_where_no_route_leads_to_it() {
+    // The host's default route leads over a bridge too: it is not the containers'.
+    let world = World::new();
+    world.bridge("br-lan", &["198.51.100.2/24"]);
+    world.host.sh("ip route add default via 198.51.100.1");
+    world.bridge("br1", &[]);
+    let c1 = world.host.container("c1");
+    let mut result = world.join(&c1, "eth0", "br1", &["10.77.0.2/16"]);
+    world.add(&c1, &result, json!({})).succeeds();
+    assert_eq!(inside(&world).as_deref(), Some("br1"));
+    world.del(&c1).succeeds();
+
+    result["interfaces"][0] = json!({ "name": "not-there" });
+    world.add(&c1, &result, json!({})).succeeds();
+    assert_eq!(inside(&world), None);
+}
