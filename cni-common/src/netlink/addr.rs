@@ -10,9 +10,9 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::connection::Request;
 use super::error::Error;
 use super::link::Link;
+use super::request::Request;
 use super::{Rtnetlink, Rtnl};
 use crate::addr::{Cidr, Family};
 

@@ -7,8 +7,8 @@ use netlink_packet_route::link::{
 };
 
 use super::Rtnetlink;
-use super::connection::Request;
 use super::link::Link;
+use super::request::Request;
 use crate::addr::Mac;
 use crate::ident::IfName;
 

@@ -15,9 +15,10 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::Rtnl;
-use super::connection::{Connection, Family};
+use super::connection::Connection;
 use super::error::Error;
 use super::link::{Link, deletion};
+use super::request::Family;
 
 /// How long the child may take to get at the kernel's lock before the caller does the work itself.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -7,9 +7,9 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 
-use super::connection::Request;
 use super::error::Error;
 use super::frame::{attributes, number, text};
+use super::request::Request;
 use super::{Rtnetlink, Rtnl};
 use crate::addr::Mac;
 use crate::ident::IfName;
@@ -262,7 +262,7 @@ impl Rtnl {
         };
         // Group 0 is where every link starts; an index is never that of a group somebody configured by hand.
         let group = first.index | 0x4000_0000;
-        let moves = links.iter().map(|link| {
+        let mut moves = links.iter().map(|link| {
             let mut message = LinkMessage::default();
             message.header.index = link.index;
             message.attributes.push(LinkAttribute::Group(group));
@@ -272,7 +272,14 @@ impl Rtnl {
             )
             .tolerate(libc::ENODEV)
         });
-        self.batch(moves.collect())?;
+        // A datagram has to fit into the socket's send buffer.
+        loop {
+            let some: Vec<_> = moves.by_ref().take(1000).collect();
+            if some.is_empty() {
+                break;
+            }
+            self.batch(some)?;
+        }
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::Group(group));
         let request = Request::new(

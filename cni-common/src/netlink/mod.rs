@@ -15,13 +15,15 @@ mod frame;
 pub mod link;
 pub mod neigh;
 mod pauses;
+mod request;
 pub mod route;
 pub mod veth;
 
 pub use change::LinkChange;
 
-pub use connection::{Connection, Family, Reply, Request};
+pub use connection::Connection;
 pub use error::Error;
+pub use request::{Family, Reply, Request};
 
 use netlink_packet_route::RouteNetlinkMessage;
 

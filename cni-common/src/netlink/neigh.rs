@@ -12,9 +12,9 @@ use netlink_packet_route::neighbour::{
 };
 
 use super::Rtnl;
-use super::connection::Request;
 use super::error::Error;
 use super::link::Link;
+use super::request::Request;
 use crate::addr::Mac;
 
 /// A neighbour the kernel knows the Ethernet address of.

@@ -15,10 +15,10 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::addr::family_of;
-use super::connection::Request;
 use super::error::Error;
 use super::link::Link;
 use super::pauses::Pauses;
+use super::request::Request;
 use super::{Rtnetlink, Rtnl};
 use crate::addr::{Cidr, Family};
 

@@ -1,0 +1,97 @@
+//! What is sent and received, of any netlink family.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use netlink_packet_core::{NLM_F_ACK, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
+
+use super::frame;
+
+/// A netlink protocol and the type of its messages.
+pub trait Family {
+    /// The protocol number (`NETLINK_*`, linux/netlink.h).
+    const PROTOCOL: isize;
+    /// What is sent and received.
+    type Message: NetlinkSerializable + NetlinkDeserializable;
+}
+
+/// One request, encoded, with the words an error about it begins with.
+pub struct Request<F> {
+    pub(super) doing: String,
+    pub(super) kind: u16,
+    pub(super) flags: u16,
+    pub(super) body: Vec<u8>,
+    pub(super) tolerated: Option<i32>,
+    family: PhantomData<F>,
+}
+
+impl<F> fmt::Debug for Request<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("doing", &self.doing)
+            .field("kind", &self.kind)
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Family> Request<F> {
+    /// A request; `doing` reads like `create veth veth9f2c`.
+    pub fn new(doing: impl Into<String>, message: &F::Message) -> Self {
+        let mut body = vec![0; message.buffer_len()];
+        message.serialize(&mut body);
+        Self::raw(doing, message.message_type(), body)
+    }
+
+    /// A request whose body is encoded already: everything after `struct nlmsghdr`.
+    pub fn raw(doing: impl Into<String>, kind: u16, body: Vec<u8>) -> Self {
+        Self {
+            doing: doing.into(),
+            kind,
+            flags: 0,
+            body,
+            tolerated: None,
+            family: PhantomData,
+        }
+    }
+
+    /// Adds header flags (`NLM_F_*`, linux/netlink.h).
+    #[must_use]
+    pub fn with(mut self, flags: u16) -> Self {
+        self.flags |= flags;
+        self
+    }
+
+    /// Counts one error number as success: `EEXIST` where it is enough that the thing is there.
+    #[must_use]
+    pub fn tolerate(mut self, errno: i32) -> Self {
+        self.tolerated = Some(errno);
+        self
+    }
+
+    /// Asks for an acknowledgement of this request of a batch; see [`super::Connection::batch`].
+    #[must_use]
+    pub fn acked(self) -> Self {
+        self.with(NLM_F_ACK)
+    }
+}
+
+/// An answer as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The message type.
+    pub kind: u16,
+    /// Everything after `struct nlmsghdr`.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub(super) fn decode<F: Family>(
+        &self,
+    ) -> Result<F::Message, <F::Message as NetlinkDeserializable>::Error> {
+        let mut header = NetlinkHeader::default();
+        header.message_type = self.kind;
+        header.length = u32::try_from(frame::HEADER.saturating_add(self.body.len())).unwrap_or(0);
+        F::Message::deserialize(&header, &self.body)
+    }
+}
