@@ -7,10 +7,8 @@
 use core::net::IpAddr;
 use std::time::Duration;
 
-use cni_common::addr::{Cidr, Family};
+use cni_common::addr::Cidr;
 use cni_common::code::Code;
-use cni_common::delegate::{Delegate, Running};
-use cni_common::env::Command;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
 use cni_common::log;
@@ -21,18 +19,16 @@ use cni_common::netns::Netns;
 use cni_common::owner::Owner;
 use cni_common::plugin::Call;
 use cni_common::result::{Attachment, Interface};
-use cni_common::sysctl::{self, Outcome};
 use cni_common::undo::Undo;
 
 use crate::bridge;
 use crate::config::Config;
 use crate::container::{Inside, taken};
+use crate::detach::is_host_end;
 use crate::host_routes;
-use crate::names::{self, Mark};
+use crate::ipam::Ipam;
+use crate::names;
 use crate::plan::Plan;
-
-/// IPAM plugins that never look at the link, so that they can work while it is made. Others may run DHCP over it.
-pub(crate) const NEED_NO_LINK: [&str; 4] = ["static-ipam", "static", "host-local", "whereabouts"];
 
 /// How long a port may take to run, as in the reference plugin.
 const PATIENCE: Duration = Duration::from_millis(2550);
@@ -81,90 +77,6 @@ fn try_attach(call: &Call<Config>, bridge_name: &IfName) -> Result<Attachment, E
         ipam.release();
     }
     attached
-}
-
-/// The IPAM plugin's part.
-struct Ipam<'a> {
-    call: &'a Call<Config>,
-    delegate: Option<&'a Delegate>,
-    running: Option<Running<'a>>,
-    started: bool,
-    plan: Option<Plan>,
-}
-
-impl<'a> Ipam<'a> {
-    /// Starts the plugin where it needs no link.
-    fn new(call: &'a Call<Config>, delegate: Option<&'a Delegate>) -> Result<Self, Error> {
-        let mut ipam = Self {
-            call,
-            delegate,
-            running: None,
-            started: false,
-            plan: None,
-        };
-        if !ipam.needs_link() {
-            ipam.start()?;
-        }
-        Ok(ipam)
-    }
-
-    fn needs_link(&self) -> bool {
-        self.delegate
-            .is_some_and(|delegate| !NEED_NO_LINK.contains(&delegate.name()))
-    }
-
-    fn start(&mut self) -> Result<(), Error> {
-        if let Some(delegate) = self.delegate.filter(|_| !self.started) {
-            self.running = Some(delegate.start(Command::Add)?);
-            self.started = true;
-        }
-        Ok(())
-    }
-
-    /// What the attachment is to have; waits for the plugin.
-    fn plan(&mut self) -> Result<Plan, Error> {
-        if let Some(plan) = &self.plan {
-            return Ok(plan.clone());
-        }
-        self.start()?;
-        let given = match (self.delegate, self.running.take()) {
-            (None, _) => Attachment::default(),
-            (Some(delegate), Some(running)) => {
-                let given = running.result()?;
-                if given.ips.is_empty() {
-                    return Err(Error::new(
-                        Code::InvalidConfig,
-                        format!("IPAM plugin {} returned no address", delegate.name()),
-                    ));
-                }
-                given
-            }
-            (Some(delegate), None) => {
-                return Err(Error::new(
-                    Code::Io,
-                    format!("IPAM plugin {} has failed already", delegate.name()),
-                ));
-            }
-        };
-        self.call.check_room(&given)?;
-        let plan = Plan::new(&self.call.config, given)?;
-        self.plan = Some(plan.clone());
-        Ok(plan)
-    }
-
-    /// Gives back what the plugin may have reserved.
-    fn release(mut self) {
-        let Some(delegate) = self.delegate.filter(|_| self.started) else {
-            return;
-        };
-        if let Some(running) = self.running.take() {
-            // Its DEL must not overtake its ADD.
-            let _ = running.result();
-        }
-        if let Err(error) = delegate.run(Command::Del) {
-            log::error(format_args!("undo: DEL of the IPAM plugin: {error}"));
-        }
-    }
 }
 
 /// What all attempts at one attachment share.
@@ -232,7 +144,7 @@ impl Attempt<'_> {
         gateways.add(&mut self.host, undo)?;
         self.add_host_routes(&bridge, &near, &plan)?;
         self.require_namespace()?;
-        forward(&plan, undo)?;
+        bridge::forward(&plan.gateways, undo)?;
         if !config.leave_down && !config.detect_duplicates {
             take_in(&mut self.inside.rtnl, plan.addresses())?;
             take_in(&mut self.host, plan.gateways.iter().copied())?;
@@ -333,14 +245,8 @@ impl Attempt<'_> {
                 None => Ok(()),
             };
         };
-        let is_ours = match &link.alias {
-            Some(alias) => Mark::parse(alias).is_some_and(|mark| mark.is_of(&self.owner)),
-            // The crash came before the alias. A name made of the hash is the owner's alone; a configured one
-            // is only taken over where nobody can be using it.
-            None if self.call.config.host_name.is_none() => true,
-            None => !link.up && link.master == Some(bridge.index),
-        };
-        if !is_ours || !link.is_veth() {
+        let configured = self.call.config.host_name.as_ref();
+        if !is_host_end(&link, &self.owner, configured, Some(bridge)) {
             return Err(Error::new(
                 Code::Taken,
                 format!(
@@ -476,36 +382,6 @@ fn take_in(rtnl: &mut Rtnl, addresses: impl Iterator<Item = Cidr>) -> Result<(),
             v6.is_unicast_link_local() || rtnl.taken_in(address, PATIENCE).map_err(Cause::cause)?;
         if !works {
             log::warning(format_args!("{address} is not usable after {PATIENCE:?}"));
-        }
-    }
-    Ok(())
-}
-
-/// Lets the host forward for each family that has its gateway on the bridge.
-fn forward(plan: &Plan, undo: &mut Undo<'_>) -> Result<(), Error> {
-    let switches = [
-        (Family::V4, "net/ipv4/ip_forward"),
-        (Family::V6, "net/ipv6/conf/all/forwarding"),
-    ];
-    for (family, name) in switches {
-        if !plan.gateways.iter().any(|each| each.family() == family) {
-            continue;
-        }
-        match sysctl::set(name, "1").step(|| format!("set {name} to 1"))? {
-            Outcome::Already => {}
-            Outcome::Changed { from } => {
-                undo.push(format!("set {name} to {from}"), move || {
-                    sysctl::set(name, &from).step(|| "write it").map(|_| ())
-                });
-            }
-            Outcome::Absent | Outcome::ReadOnly => {
-                return Err(Error::new(
-                    Code::Kernel,
-                    format!(
-                        "isGateway: {name} is 0 and cannot be written, so the host does not forward {family}"
-                    ),
-                ));
-            }
         }
     }
     Ok(())

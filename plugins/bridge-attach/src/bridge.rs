@@ -274,6 +274,36 @@ pub(crate) fn enable_ipv6(link: &str) -> Result<(), Error> {
     }
 }
 
+/// Lets the host forward for each family that has its gateway on the bridge.
+pub(crate) fn forward(gateways: &[Cidr], undo: &mut Undo<'_>) -> Result<(), Error> {
+    let switches = [
+        (Family::V4, "net/ipv4/ip_forward"),
+        (Family::V6, "net/ipv6/conf/all/forwarding"),
+    ];
+    for (family, name) in switches {
+        if !gateways.iter().any(|each| each.family() == family) {
+            continue;
+        }
+        match sysctl::set(name, "1").step(|| format!("set {name} to 1"))? {
+            Outcome::Already => {}
+            Outcome::Changed { from } => {
+                undo.push(format!("set {name} to {from}"), move || {
+                    sysctl::set(name, &from).step(|| "write it").map(|_| ())
+                });
+            }
+            Outcome::Absent | Outcome::ReadOnly => {
+                return Err(Error::new(
+                    Code::Kernel,
+                    format!(
+                        "isGateway: {name} is 0 and cannot be written, so the host does not forward {family}"
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Removes a bridge that the plugin made and that has no port left.
 pub(crate) fn remove_if_empty(rtnl: &mut Rtnl, name: &IfName) -> Result<(), Error> {
     match rtnl.link_by_name(name).map_err(Cause::cause)? {

@@ -7,12 +7,14 @@ use cni_common::ident::IfName;
 use cni_common::log;
 use cni_common::netlink::Rtnl;
 use cni_common::netlink::link::Link;
+use cni_common::owner::Owner;
 use cni_common::plugin::DelCall;
 
-use crate::attach::{NEED_NO_LINK, bridge_name};
+use crate::attach::bridge_name;
 use crate::bridge;
 use crate::config::Config;
 use crate::host_routes;
+use crate::ipam::needs_link;
 use crate::names::{self, Mark};
 
 /// Detaches the container. What fails does not keep the rest alive; the first failure is reported.
@@ -32,7 +34,7 @@ pub(crate) fn detach(call: &DelCall<Config>) -> Result<(), Error> {
 
 /// Executes the IPAM plugin to its end, or starts it where it needs no link.
 fn begin_release(delegate: &Delegate) -> (Result<(), Error>, Option<Running<'_>>) {
-    if !NEED_NO_LINK.contains(&delegate.name()) {
+    if needs_link(delegate) {
         return (delegate.run(Command::Del), None);
     }
     match delegate.start(Command::Del) {
@@ -82,6 +84,26 @@ fn delete(host: &mut Rtnl, near: &Link, config: &Config) -> Result<(), Error> {
     }
 }
 
+/// Whether a link is the owner's host end: its alias says so; or an ADD crashed before it set the alias. Then a
+/// name made of the owner's hash is the owner's alone, and a configured one counts where nobody can be using it.
+pub(crate) fn is_host_end(
+    link: &Link,
+    owner: &Owner,
+    configured: Option<&IfName>,
+    bridge: Option<&Link>,
+) -> bool {
+    let is = |name: &IfName| link.name == name.as_str();
+    link.is_veth()
+        && match &link.alias {
+            Some(alias) => Mark::parse(alias).is_some_and(|mark| mark.is_of(owner)),
+            None if names::host_name(owner).is_ok_and(|name| is(&name)) => true,
+            None => {
+                let is_port = bridge.is_some_and(|bridge| link.master == Some(bridge.index));
+                configured.is_some_and(is) && is_port && !link.up
+            }
+        }
+}
+
 /// Finds the host end: by the names it may have, confirmed by its alias; or, where the reference plugin made it,
 /// as the peer of the container's interface.
 fn find(
@@ -95,16 +117,12 @@ fn find(
         let on_host = previous.interfaces.iter().filter(|i| i.sandbox.is_none());
         on_host.filter_map(|interface| IfName::parse(&interface.name).ok())
     });
-    let candidates = [Some(hashed.clone()), call.config.host_name.clone()];
+    let candidates = [Some(hashed), call.config.host_name.clone()];
     for name in candidates.into_iter().flatten().chain(recorded) {
         let Some(link) = host.link_by_name(&name).map_err(Cause::cause)? else {
             continue;
         };
-        let is_ours = match &link.alias {
-            Some(alias) => Mark::parse(alias).is_some_and(|mark| mark.is_of(&owner)),
-            None => name == hashed,
-        };
-        if is_ours && link.is_veth() {
+        if is_host_end(&link, &owner, call.config.host_name.as_ref(), bridge) {
             return Ok(Some(link));
         }
     }
