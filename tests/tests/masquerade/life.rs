@@ -1,6 +1,6 @@
 //! ADD, CHECK, DEL and GC over time.
 
-use plumb_tests::{Plugin, conf, conf_for, json, until};
+use plumb_tests::{Plugin, Value, binaries, conf, conf_for, json, until};
 
 use super::world::{INTERNET, SOON, UPLINK, World, gone, seen};
 
@@ -237,6 +237,41 @@ fn status_says_whether_nftables_can_be_used() {
         .plugin()
         .status(conf("masquerade", json!({})))
         .succeeds();
+}
+
+#[test]
+fn without_the_privilege_the_runtime_is_told() {
+    let world = World::new();
+    let (c1, result) = world.with_container("c1");
+    let before = world.host.state();
+    let mut conf = conf("masquerade", json!({ "ipForward": false }));
+    conf["prevResult"] = result;
+    std::fs::write("/run/conf", conf.to_string()).unwrap();
+    let plugin = binaries().find("masquerade");
+    for (command, code) in [("STATUS", 50), ("ADD", 100)] {
+        let line = format!(
+            "CNI_COMMAND={command} CNI_CONTAINERID=c1 CNI_IFNAME=eth0 CNI_NETNS={} CNI_PATH=/nowhere \
+             setpriv --inh-caps=-net_admin --bounding-set=-net_admin {} < /run/conf",
+            c1.netns().display(),
+            plugin.display()
+        );
+        let ran = world.host.try_exec(["sh", "-c", &line]);
+        let error: Value = ran.stdout.parse().unwrap();
+        assert_eq!(error["code"], code, "{error}");
+        assert!(error["msg"].as_str().unwrap().contains("EPERM"), "{error}");
+    }
+    world.host.assert_unchanged_since(&before);
+}
+
+#[test]
+fn a_configuration_that_became_wrong_does_not_keep_anything_alive() {
+    let world = World::new();
+    let (c1, result) = world.with_container("c1");
+    world.add(&c1, &result, json!({})).succeeds();
+    let wrong = json!({ "forward": "closed", "sources": "everything", "toSource": 7 });
+    let plugin = world.plugin().previous(&json!("nonsense"));
+    plugin.del(&c1, conf("masquerade", wrong)).succeeds();
+    assert_eq!(world.host.ruleset(), "");
 }
 
 #[test]
