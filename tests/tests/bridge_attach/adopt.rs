@@ -117,6 +117,25 @@ fn an_existing_bridge_with_another_mtu_is_kept() {
 }
 
 #[test]
+fn spanning_tree_does_not_hold_add_up() {
+    let (host, _ipam) = host();
+    host.sh("ip link add br0 type bridge stp_state 1; ip link set br0 up");
+    let c1 = host.container("c1");
+    let added = plugin(&host).add(&c1, layer2(json!({})));
+    assert!(added.stderr.contains("spanning tree"), "{}", added.stderr);
+    assert!(
+        added.elapsed < Duration::from_secs(2),
+        "{:?}",
+        added.elapsed
+    );
+    let result = added.succeeds();
+    plugin(&host)
+        .previous(&result)
+        .check(&c1, layer2(json!({})))
+        .succeeds();
+}
+
+#[test]
 fn a_link_that_is_no_bridge_is_not_taken_for_one() {
     let (host, ipam) = host();
     host.sh("ip link add br0 type veth peer name other");
