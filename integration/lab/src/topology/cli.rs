@@ -188,14 +188,18 @@ fn default_plugins() -> Vec<PathBuf> {
     let program = std::env::current_exe().unwrap_or_default();
     let beside = program.parent().unwrap_or(Path::new("/"));
     let built = beside.parent().unwrap_or(Path::new("/"));
-    let mut folders = vec![
+    let candidates = [
         beside.to_owned(),
         built.join("release"),
         built.join("debug"),
         "/opt/cni/bin".into(),
     ];
-    folders.retain(|folder| folder.is_dir());
-    folders.dedup();
+    let mut folders = Vec::new();
+    for folder in candidates {
+        if folder.is_dir() && !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
     folders
 }
 

@@ -135,3 +135,58 @@ fn every_attachment_that_is_undone_leaves_the_host_as_it_was() {
         host(&["nft", "list", "ruleset"]).is_empty()
     });
 }
+
+/// A round: a node, what breaks something there, and the checks that must notice, all of them at once.
+const ROUNDS: [(&str, &str, &[&str]); 3] = [
+    (
+        "dockerhost",
+        "nft flush ruleset; ip route add 192.168.104.0/24 via 192.168.101.2",
+        &[
+            "dockerhost has the routes of the last slide",
+            "H1 reaches the Internet host and is seen as the WAN address",
+            "the Internet host cannot open a connection to H1",
+            "the plugins find all 5 attachments",
+        ],
+    ),
+    (
+        "R1",
+        "vtysh -c 'conf t' -c 'interface eth1' -c 'ip ospf dead-interval minimal hello-multiplier 4' \
+         -c 'router ospf' -c 'no passive-interface eth1'",
+        &["OSPF multicast is on br2 only"],
+    ),
+    (
+        "H1",
+        "ip route del default; pkill ospfd",
+        &[
+            "R1 has them",
+            "R2 has them",
+            "H1 has them",
+            "OSPF multicast is on br2 only",
+        ],
+    ),
+];
+
+#[test]
+fn the_checks_notice_what_is_broken() {
+    let bench = Bench::new(User::Caller);
+    prepare(&bench);
+    succeeds(&mut up(&bench));
+    // What is broken stays so: no check need wait for it to come true.
+    let kept = bench.path("labs/tutorial/topology.toml");
+    let text = fs::read_to_string(&kept).unwrap();
+    let impatient = text
+        .replace("within = 20", "")
+        .replace("within = 5", "")
+        .replace("seconds = 2", "seconds = 1");
+    fs::write(&kept, impatient).unwrap();
+    for (node, breakage, noticed) in ROUNDS {
+        bench.succeeds(&["exec", node, "--", "sh", "-ec", breakage]);
+        super::bench::eventually(breakage, || {
+            let output = bench.topology(&["check"]).output().unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            noticed
+                .iter()
+                .all(|title| said.contains(&format!("FAIL  {title}")))
+        });
+    }
+}
