@@ -5,9 +5,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::graph::Format;
+
 use super::error::{At, Error};
 use super::inside::Inside;
 use super::lifecycle::{self, Request};
+use super::picture::picture;
 use super::store::Store;
 use super::{enter, hold, inspect, node, report, say, takedown, words};
 
@@ -65,6 +68,14 @@ enum Verb {
     Check {
         #[command(flatten)]
         lab: Lab,
+    },
+    /// Draw the lab as it runs.
+    Graph {
+        #[command(flatten)]
+        lab: Lab,
+        /// nwdiag, mermaid or svg.
+        #[arg(long, default_value_t = Format::Svg)]
+        format: Format,
     },
     /// The background process of a lab.
     #[command(hide = true)]
@@ -149,6 +160,9 @@ fn run(verb: Verb) -> Result<ExitCode, Error> {
         ),
         Verb::Exec { lab, node, command } => enter::exec(&lab.store()?, &node, &command),
         Verb::Check { lab } => enter::run_inside(&lab.store()?, &["check"]),
+        Verb::Graph { lab, format } => {
+            enter::run_inside(&lab.store()?, &["graph", &format.to_string()])
+        }
         Verb::Hold { folder } => hold::hold(&Store::at(folder)).map(|()| ExitCode::SUCCESS),
         Verb::Init { folder } => hold::init(&Store::at(folder)).map(|()| ExitCode::SUCCESS),
         Verb::Node { .. } => node::become_node().map(|()| ExitCode::SUCCESS),
@@ -172,6 +186,10 @@ fn inside(store: &Store, verb: &[String]) -> Result<ExitCode, Error> {
                 inspect::table(&inspected)
             }
             .trim_end());
+        }
+        ["graph", format] => {
+            let format = format.parse::<Format>().map_err(Error::new)?;
+            say(picture(&lab)?.draw(format).trim_end());
         }
         ["takedown"] => {
             for left in takedown::take_down(&mut lab, &mut |step| say(&step)) {

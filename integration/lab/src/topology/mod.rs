@@ -21,6 +21,7 @@ mod lifecycle;
 mod model;
 mod namespace;
 mod node;
+mod picture;
 mod process;
 mod read;
 mod read_checks;

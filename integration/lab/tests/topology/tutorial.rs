@@ -190,3 +190,43 @@ fn the_checks_notice_what_is_broken() {
         });
     }
 }
+
+#[test]
+fn the_graph_shows_every_node_interface_and_address() {
+    let bench = Bench::new(User::Caller);
+    prepare(&bench);
+    succeeds(&mut up(&bench));
+    let nwdiag = bench.succeeds(&["graph", "--format", "nwdiag"]);
+    let mermaid = bench.succeeds(&["graph", "--format", "mermaid"]);
+    let svg = bench.succeeds(&["graph", "--format", "svg"]);
+    for text in [
+        "internet",
+        "dockerhost",
+        "R1",
+        "R2",
+        "H1",
+        "eth1",
+        "eth2",
+        "br1",
+        "outside-br1",
+        "internal-br2",
+        "inside-br3",
+    ] {
+        for picture in [&nwdiag, &mermaid, &svg] {
+            assert!(picture.contains(text), "{text} in:\n{picture}");
+        }
+    }
+    for bridge in ["192.168.101.0/24", "192.168.102.0/24", "192.168.103.0/24"] {
+        assert!(
+            nwdiag.contains(&format!("address = \"{bridge}\"")),
+            "{bridge} in:\n{nwdiag}"
+        );
+    }
+    assert!(nwdiag.contains("203.0.113.0/24"), "{nwdiag}");
+    assert!(nwdiag.contains("R1 [address = \".2 (eth1)\"]"), "{nwdiag}");
+    assert!(
+        nwdiag.contains("dockerhost [address = \".1 (br1)\"]"),
+        "{nwdiag}"
+    );
+    assert!(svg.starts_with("<svg") || svg.starts_with("<?xml"), "{svg}");
+}
