@@ -144,7 +144,9 @@ impl Attempt<'_> {
         gateways.add(&mut self.host, undo)?;
         self.add_host_routes(&bridge, &near, &plan)?;
         self.require_namespace()?;
-        bridge::forward(&plan.gateways, undo)?;
+        if config.forward {
+            bridge::forward(&plan.gateways, undo)?;
+        }
         if !config.leave_down && !config.detect_duplicates {
             take_in(&mut self.inside.rtnl, plan.addresses())?;
             take_in(&mut self.host, plan.gateways.iter().copied())?;

@@ -47,6 +47,8 @@ pub(crate) struct Config {
     /// `hostInterfaceName`.
     pub(crate) host_name: Option<IfName>,
     pub(crate) host_routes: Vec<HostRoute>,
+    /// `ipForward`: whether `isGateway` makes the host forward.
+    pub(crate) forward: bool,
     /// `removeEmptyBridge`.
     pub(crate) remove_empty: bool,
     pub(crate) strict_del: bool,
@@ -84,6 +86,10 @@ impl Configuration for Config {
             mac: mac(input),
             host_name: object.parse_with("hostInterfaceName", IfName::parse),
             host_routes: host_routes(object),
+            forward: object
+                .get("ipForward")
+                .and_then(|value| value.bool())
+                .unwrap_or(true),
             remove_empty: object.flag("removeEmptyBridge"),
             strict_del: object.flag("strictDel"),
             has_ipam: ipam.is_some_and(|ipam| ipam.text("type").is_some()),

@@ -165,6 +165,21 @@ fn containers_reach_each_other_and_a_moved_address_at_once() {
 }
 
 #[test]
+fn forwarding_is_left_alone_where_the_configuration_says_so() {
+    let (host, _ipam) = host();
+    attached(&host, "c1", &layer3(json!({ "ipForward": false })));
+    assert_eq!(
+        host.addrs("br0").first().map(String::as_str),
+        Some("10.1.0.1/24")
+    );
+    assert_eq!(host.sysctl("net/ipv4/ip_forward").as_deref(), Some("0"));
+    assert_eq!(
+        host.sysctl("net/ipv6/conf/all/forwarding").as_deref(),
+        Some("0")
+    );
+}
+
+#[test]
 fn without_ipam_the_attachment_is_a_cable() {
     let (host, ipam) = host();
     let (c1, result) = attached(&host, "c1", &layer2(json!({})));

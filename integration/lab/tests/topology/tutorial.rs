@@ -114,6 +114,10 @@ fn the_tutorial_passes_where_nothing_forwards_and_bridged_frames_pass_the_rules_
 fn every_attachment_that_is_undone_leaves_the_host_as_it_was() {
     let bench = Bench::new(User::Caller);
     prepare(&bench);
+    let path = bench.path("tutorial/topology.toml");
+    let setting = "\n[nodes.dockerhost.sysctl]\n\"net.ipv4.ip_forward\" = \"0\"\n";
+    let text = fs::read_to_string(&path).unwrap() + setting;
+    fs::write(&path, text).unwrap();
     succeeds(&mut up(&bench));
     // What the plugins take down is seen before the namespace goes: its state is asked for by a process inside.
     let lab = bench.path("labs/tutorial");
@@ -123,6 +127,8 @@ fn every_attachment_that_is_undone_leaves_the_host_as_it_was() {
         arguments.extend(words);
         bench.succeeds(&arguments)
     };
+    let forward = host(&["cat", "/proc/sys/net/ipv4/ip_forward"]);
+    assert_eq!(forward.trim(), "0", "masquerade puts back what it switched");
     let links = host(&["ip", "-brief", "link"]);
     assert!(
         !links.contains("br1") && !links.contains("br2") && !links.contains("br3"),
