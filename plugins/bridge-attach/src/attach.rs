@@ -52,9 +52,12 @@ pub(crate) fn bridge_name(config: &Config) -> Result<&IfName, Error> {
 }
 
 fn try_attach(call: &Call<Config>, bridge_name: &IfName) -> Result<Attachment, Error> {
-    call.args.check(&[])?;
     let netns = call.netns()?;
     let delegate = call.ipam()?;
+    // An IPAM plugin gets the same arguments and judges them: it may know more keys.
+    if delegate.is_none() {
+        call.args.check(&[])?;
+    }
     let owner = call.owner();
     let host_name = match &call.config.host_name {
         Some(name) => name.clone(),

@@ -232,6 +232,24 @@ fn the_strongest_mac_wins() {
 }
 
 #[test]
+fn arguments_that_only_the_ipam_plugin_knows_are_left_to_it() {
+    let (host, _ipam) = host();
+    let c1 = host.container("c1");
+    let ipam = json!({ "type": "static-ipam", "assignments": { "NODE=r1": "10.1.0.7/24" } });
+    let layer3 = layer3(json!({ "ipam": ipam }));
+    let asked = host.plugin("bridge-attach").args("NODE=r1");
+    let result = asked.add(&c1, layer3).succeeds();
+    assert_eq!(result["ips"][0]["address"], "10.1.0.7/24");
+    let c2 = host.container("c2");
+    let before = (host.state(), c2.state());
+    asked
+        .add(&c2, layer2(json!({})))
+        .fails_with(4, "key \"NODE\" is unknown");
+    host.assert_unchanged_since(&before.0);
+    c2.assert_unchanged_since(&before.1);
+}
+
+#[test]
 fn the_hosts_end_takes_the_name_it_is_given() {
     let (host, _ipam) = host();
     let conf = layer2(json!({ "hostInterfaceName": "r1-eth1" }));
