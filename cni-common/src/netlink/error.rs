@@ -19,6 +19,8 @@ pub struct Error {
     pub errno: i32,
     /// The extended acknowledgement's sentence (`NLMSGERR_ATTR_MSG`, linux/netlink.h); empty when there is none.
     pub message: String,
+    /// The module that would give this kernel the kind of link that was asked for; see [`Error::lacking_link_kind`].
+    module: Option<String>,
 }
 
 impl Error {
@@ -28,7 +30,28 @@ impl Error {
             doing: doing.into(),
             errno,
             message: message.into(),
+            module: None,
         }
+    }
+
+    /// The failure of making a link of this kind, with the module that is needed if the kernel knows no such kind.
+    ///
+    /// `EOPNOTSUPP` alone does not say so: a device that cannot carry VLANs is refused with it as well. The kernel's
+    /// sentence does, and before 4.20 only this refusal came without one.
+    pub(super) fn lacking_link_kind(mut self, kind: &str) -> Self {
+        let unknown = self.message.is_empty() || self.message == "Unknown device type";
+        if self.errno == libc::EOPNOTSUPP && unknown {
+            let module = module_of(kind);
+            self.message =
+                format!("this kernel has no links of type {kind}: the module {module} is needed");
+            self.module = Some(module.to_owned());
+        }
+        self
+    }
+
+    /// The module that is needed, where the kernel lacks what was asked for.
+    pub fn missing_module(&self) -> Option<&str> {
+        self.module.as_deref()
     }
 
     /// A failed system call.
@@ -71,6 +94,16 @@ impl Error {
     }
 }
 
+/// The module that brings a kind of link. Nearly always they have the same name.
+fn module_of(kind: &str) -> &str {
+    match kind {
+        "vlan" => "8021q",
+        "bond" => "bonding",
+        "gretap" | "erspan" => "ip_gre",
+        _ => kind,
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.doing, self.sentence())
@@ -80,10 +113,11 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Cause for Error {
-    /// [`Code::Kernel`], or [`Code::TryAgain`] where the kernel itself says so. A caller that knows whose thing
-    /// is in the way turns `EEXIST` into [`Code::Taken`].
+    /// [`Code::Kernel`], [`Code::Unsupported`] where a module is missing, or [`Code::TryAgain`] where the kernel
+    /// itself says so. A caller that knows whose thing is in the way turns `EEXIST` into [`Code::Taken`].
     fn cause(self) -> Reported {
         let code = match self.errno {
+            _ if self.module.is_some() => Code::Unsupported,
             libc::EBUSY | libc::EAGAIN | libc::EINTR | libc::ERESTART => Code::TryAgain,
             _ => Code::Kernel,
         };
@@ -121,6 +155,33 @@ mod tests {
         assert!(error.is_taken());
         let unknown = Error::new("x", 4095, "");
         assert_eq!(unknown.to_string(), "x: unknown errno (errno 4095)");
+    }
+
+    #[test]
+    fn a_missing_kind_of_link_names_its_module() {
+        for sentence in ["Unknown device type", ""] {
+            let error = Error::new("create vlan eth0.5", libc::EOPNOTSUPP, sentence);
+            let error = error.lacking_link_kind("vlan");
+            assert_eq!(error.missing_module(), Some("8021q"));
+            assert_eq!(
+                error.to_string(),
+                "create vlan eth0.5: this kernel has no links of type vlan: the module 8021q is needed (EOPNOTSUPP)"
+            );
+            assert_eq!(error.cause().code(), Code::Unsupported);
+        }
+    }
+
+    #[test]
+    fn another_refusal_of_a_link_stays_as_it_is() {
+        for (errno, sentence) in [
+            (libc::EOPNOTSUPP, "VLANs not supported on device"),
+            (libc::EINVAL, ""),
+        ] {
+            let error = Error::new("create vlan eth0.5", errno, sentence);
+            assert_eq!(error.clone().lacking_link_kind("vlan"), error);
+            assert_eq!(error.missing_module(), None);
+            assert_eq!(error.cause().code(), Code::Kernel);
+        }
     }
 
     #[test]

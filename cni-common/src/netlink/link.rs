@@ -5,7 +5,7 @@
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
 
 use super::error::Error;
 use super::frame::{attributes, number, text};
@@ -236,10 +236,15 @@ impl Rtnl {
             .collect())
     }
 
-    /// Adds a link; fails when the name is taken.
+    /// Adds a link; fails when the name is taken, and names the module where the kernel knows no such kind of link.
     pub(super) fn add_link(&mut self, doing: String, message: LinkMessage) -> Result<(), Error> {
+        let kind = kind_of(&message);
         let request = Request::new(doing, &RouteNetlinkMessage::NewLink(message));
         self.execute(request.with(NLM_F_CREATE | NLM_F_EXCL))
+            .map_err(|error| match kind {
+                Some(kind) => error.lacking_link_kind(&kind),
+                None => error,
+            })
     }
 
     /// Deletes a link and returns when the kernel has freed it, some 15 ms after it was gone; fails when it is
@@ -288,6 +293,20 @@ impl Rtnl {
         );
         self.execute(request.tolerate(libc::ENODEV))
     }
+}
+
+fn kind_of(message: &LinkMessage) -> Option<String> {
+    message.attributes.iter().find_map(|attribute| {
+        let LinkAttribute::LinkInfo(infos) = attribute else {
+            return None;
+        };
+        infos.iter().find_map(|info| {
+            let LinkInfo::Kind(kind) = info else {
+                return None;
+            };
+            Some(kind.to_string())
+        })
+    })
 }
 
 /// The request that deletes a link, acknowledged.

@@ -17,6 +17,7 @@ pub mod neigh;
 mod pauses;
 mod request;
 pub mod route;
+pub mod upper;
 pub mod veth;
 
 pub use change::LinkChange;
