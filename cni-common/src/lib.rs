@@ -6,13 +6,14 @@
 //! * kernel: [`netns`], [`sysctl`], [`netlink`], [`nft`], [`announce`]: verbs that change or read the running
 //!   kernel;
 //! * protocol: [`mod@env`], [`config`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification
-//!   asks of a plugin.
+//!   asks of a plugin; and [`attach`]: what the plugins that give a container an interface share.
 //!
 //! A plugin names no netlink crate, `nix` or `libc`: it calls the verbs of this crate.
 
 pub mod addr;
 pub mod announce;
 pub mod args;
+pub mod attach;
 pub mod code;
 pub mod config;
 pub mod delegate;

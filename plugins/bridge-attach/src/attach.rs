@@ -4,10 +4,12 @@
 //! container's end comes up before the host's, else the far end's carrier changes while it is waited for. ADD
 //! returns, and announces the addresses, when the port forwards.
 
-use core::net::IpAddr;
 use std::time::Duration;
 
 use cni_common::addr::Cidr;
+use cni_common::attach::inside::{Inside, Setup, take_in, taken};
+use cni_common::attach::ipam::Ipam;
+use cni_common::attach::{mac, namespace};
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
@@ -23,10 +25,8 @@ use cni_common::undo::Undo;
 
 use crate::bridge;
 use crate::config::Config;
-use crate::container::{Inside, taken};
 use crate::detach::is_host_end;
 use crate::host_routes;
-use crate::ipam::Ipam;
 use crate::names;
 use crate::plan::Plan;
 
@@ -97,7 +97,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Attaches; again if the bridge was deleted meanwhile.
-    fn repeat(&mut self, ipam: &mut Ipam<'_>) -> Result<Attachment, Error> {
+    fn repeat(&mut self, ipam: &mut Ipam<'_, Config>) -> Result<Attachment, Error> {
         let mut left = ATTEMPTS;
         loop {
             left = left.saturating_sub(1);
@@ -112,7 +112,7 @@ impl Attempt<'_> {
             // Asked before the undoing, which may delete the bridge itself.
             let lost_its_bridge = self.lost_its_bridge();
             let undone = undo.roll_back();
-            if undone && !self.namespace_is_there() {
+            if undone && !namespace::is_there(self.call) {
                 return Err(error.with_code(Code::UnknownContainer));
             }
             if left == 0 || !lost_its_bridge {
@@ -122,7 +122,11 @@ impl Attempt<'_> {
         }
     }
 
-    fn attach(&mut self, ipam: &mut Ipam<'_>, undo: &mut Undo<'_>) -> Result<Attachment, Error> {
+    fn attach(
+        &mut self,
+        ipam: &mut Ipam<'_, Config>,
+        undo: &mut Undo<'_>,
+    ) -> Result<Attachment, Error> {
         let config = &self.call.config;
         self.bridge = None;
         let bridge = bridge::ensure(&mut self.host, self.bridge_name, config, undo)?;
@@ -133,9 +137,15 @@ impl Attempt<'_> {
             self.inside.rtnl.execute(up).map_err(Cause::cause)?;
             self.raise(&bridge, &near, &far)?;
         }
-        let plan = ipam.plan()?;
+        let plan = Plan::new(config, ipam.given()?)?;
+        let addresses: Vec<Cidr> = plan.addresses().collect();
         if !config.leave_down {
-            self.inside.configure(self.netns, &far, config, &plan)?;
+            let setup = Setup {
+                addresses: &addresses,
+                routes: &plan.container_routes,
+                detection: config.detection(),
+            };
+            self.inside.configure(self.netns, &far, &setup)?;
         }
         let near = self.raise(&bridge, &near, &far)?;
         // Late, because forceAddress takes addresses away that may not come back quite as they were.
@@ -146,15 +156,15 @@ impl Attempt<'_> {
         };
         gateways.add(&mut self.host, undo)?;
         self.add_host_routes(&bridge, &near, &plan)?;
-        self.require_namespace()?;
+        namespace::require(self.call)?;
         if config.forward {
             bridge::forward(&plan.gateways, undo)?;
         }
         if !config.leave_down && !config.detect_duplicates {
-            take_in(&mut self.inside.rtnl, plan.addresses())?;
-            take_in(&mut self.host, plan.gateways.iter().copied())?;
+            take_in(&mut self.inside.rtnl, addresses.iter().copied(), PATIENCE)?;
+            take_in(&mut self.host, plan.gateways.iter().copied(), PATIENCE)?;
         }
-        self.inside.announce(&far, &plan);
+        self.inside.announce(&far, &addresses);
         Ok(self.result(&bridge, &near, &far, plan))
     }
 
@@ -166,10 +176,10 @@ impl Attempt<'_> {
         let mtu = config.mtu.unwrap_or(bridge.mtu);
         let veth = NewVeth {
             name: &host_name,
-            mac: names::random_mac(),
+            mac: mac::random(),
             master: Some(bridge.index),
             peer: &call.ifname,
-            peer_mac: config.mac.unwrap_or_else(names::random_mac),
+            peer_mac: config.mac.unwrap_or_else(mac::random),
             peer_netns: netns,
             mtu: Some(mtu),
         };
@@ -331,21 +341,6 @@ impl Attempt<'_> {
         host_routes::add(&mut self.host, bridge, &plan.host_routes)
     }
 
-    /// Whether the container's namespace is still where the runtime said.
-    fn namespace_is_there(&self) -> bool {
-        Netns::open(&self.call.netns_path).is_ok_and(|now| now.is_same(self.netns).unwrap_or(true))
-    }
-
-    fn require_namespace(&self) -> Result<(), Error> {
-        if self.namespace_is_there() {
-            return Ok(());
-        }
-        Err(Error::new(
-            Code::UnknownContainer,
-            format!("the namespace {} vanished", self.call.netns_path),
-        ))
-    }
-
     /// Whether the bridge of the failed attempt was deleted by somebody, or is about to be.
     fn lost_its_bridge(&mut self) -> bool {
         let Some(bridge) = &self.bridge else {
@@ -377,17 +372,4 @@ impl Attempt<'_> {
             dns: plan.dns,
         }
     }
-}
-
-/// Waits until the IPv6 addresses among these work.
-fn take_in(rtnl: &mut Rtnl, addresses: impl Iterator<Item = Cidr>) -> Result<(), Error> {
-    for address in addresses.map(Cidr::address) {
-        let IpAddr::V6(v6) = address else { continue };
-        let works =
-            v6.is_unicast_link_local() || rtnl.taken_in(address, PATIENCE).map_err(Cause::cause)?;
-        if !works {
-            log::warning(format_args!("{address} is not usable after {PATIENCE:?}"));
-        }
-    }
-    Ok(())
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use cni_common::addr::{Cidr, Family};
+use cni_common::attach::inside::enable_ipv6;
+use cni_common::attach::mac;
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
@@ -15,7 +17,7 @@ use cni_common::sysctl::{self, Outcome};
 use cni_common::undo::Undo;
 
 use crate::config::Config;
-use crate::names::{BRIDGE_MARK, REMOVAL_MARK, random_mac};
+use crate::names::{BRIDGE_MARK, REMOVAL_MARK};
 use crate::plan::{GatewayStep, gateway_step};
 
 /// Makes the bridge, or adopts the one there is, and sets it up.
@@ -30,7 +32,7 @@ pub(crate) fn ensure(
 ) -> Result<Link, Error> {
     let new = NewBridge {
         name,
-        mac: random_mac(),
+        mac: mac::random(),
         mtu: None,
     };
     match ensure_lasting(rtnl, &new)? {
@@ -252,25 +254,6 @@ impl Gateways<'_> {
             }
         });
         Ok(())
-    }
-}
-
-/// Switches IPv6 on for a link of the calling thread's namespace, where it is off.
-///
-/// # Errors
-/// Code 100 where it is off and cannot be switched on: an address would be refused without a reason.
-pub(crate) fn enable_ipv6(link: &str) -> Result<(), Error> {
-    let name = format!("net/ipv6/conf/{link}/disable_ipv6");
-    match sysctl::set(&name, "0").step(|| format!("set {name} to 0"))? {
-        Outcome::Changed { .. } | Outcome::Already => Ok(()),
-        Outcome::Absent => Err(Error::new(
-            Code::Kernel,
-            format!("link {link} cannot have an IPv6 address: this kernel runs without IPv6"),
-        )),
-        Outcome::ReadOnly => Err(Error::new(
-            Code::Kernel,
-            format!("{name} is 1 and cannot be written: /proc/sys is read-only"),
-        )),
     }
 }
 

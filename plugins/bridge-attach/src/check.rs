@@ -1,15 +1,15 @@
 //! CHECK and STATUS.
 
-use core::net::IpAddr;
-
-use cni_common::addr::{Cidr, Mac};
+use cni_common::addr::Cidr;
+use cni_common::attach::check::{
+    Found, check_mac, drift, listed, of_this_container, recorded, recorded_inside, shown,
+};
+use cni_common::attach::ipam;
 use cni_common::code::Code;
 use cni_common::env::Command;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::netlink::Rtnl;
-use cni_common::netlink::addr::Address;
 use cni_common::netlink::link::Link;
-use cni_common::netlink::route::Route;
 use cni_common::plugin::{Call, StatusCall};
 use cni_common::result::{Attachment, Interface};
 
@@ -32,59 +32,14 @@ fn try_check(call: &Call<Config>) -> Result<(), Error> {
         delegate.run(Command::Check)?;
     }
     let mut host = Rtnl::open().map_err(Cause::cause)?;
-    let (far, addresses, routes) = read_container(call)?;
+    let found = Found::read(call)?;
     let bridge = check_bridge(call, previous, &mut host)?;
     let near = check_host_end(call, previous, &mut host, &bridge)?;
-    check_container_end(call, previous, &far, &near)?;
+    check_container_end(call, previous, &found.link, &near)?;
     let here = of_this_container(call, previous);
-    check_addresses(&here, &far, &addresses)?;
-    check_routes(&here, &routes)?;
+    found.check_addresses(&here)?;
+    found.check_routes(&here)?;
     check_host(call, here, &mut host, &bridge)
-}
-
-/// The container's interface with its addresses and routes.
-fn read_container(call: &Call<Config>) -> Result<(Link, Vec<Address>, Vec<Route>), Error> {
-    let read = call.netns()?.run(|| {
-        let mut rtnl = Rtnl::open()?;
-        let Some(link) = rtnl.link_by_name(&call.ifname)? else {
-            return Ok(None);
-        };
-        let addresses = rtnl.addresses(&link)?;
-        let routes = rtnl.routes(&link)?;
-        Ok(Some((link, addresses, routes)))
-    });
-    read.step(|| "enter the container's namespace")?
-        .map_err(|error: cni_common::netlink::Error| error.cause())?
-        .ok_or_else(|| drift("interface in the container", &call.ifname, "nothing"))
-}
-
-fn drift(what: &str, expected: impl core::fmt::Display, found: impl core::fmt::Display) -> Error {
-    Error::new(
-        Code::Drift,
-        format!("{what}: expected {expected}, found {found}"),
-    )
-}
-
-fn shown<T: core::fmt::Display>(value: Option<T>) -> String {
-    value.map_or_else(|| String::from("none"), |value| value.to_string())
-}
-
-/// The recorded link on the host of this name.
-fn recorded<'a>(previous: &'a Attachment, name: &str) -> Option<&'a Interface> {
-    previous
-        .interfaces
-        .iter()
-        .find(|interface| interface.sandbox.is_none() && interface.name == name)
-}
-
-fn check_mac(link: &Link, recorded: Option<Mac>) -> Result<(), Error> {
-    match recorded {
-        Some(mac) if link.mac != Some(mac) => {
-            let what = format!("address of {}", link.name);
-            Err(drift(&what, mac, shown(link.mac)))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn check_bridge(
@@ -171,10 +126,7 @@ fn check_container_end(
     if !far.up && !call.config.leave_down {
         return Err(drift(&format!("state of {ifname}"), "up", "down"));
     }
-    let inside = previous
-        .interfaces
-        .iter()
-        .find(|interface| interface.sandbox.is_some() && interface.name == ifname.as_str());
+    let inside = recorded_inside(call, previous);
     check_mac(far, inside.and_then(|interface| interface.mac))?;
     let mtu = inside
         .and_then(|interface| interface.mtu)
@@ -183,78 +135,6 @@ fn check_container_end(
         Some(mtu) if mtu != far.mtu => Err(drift(&format!("mtu of {ifname}"), mtu, far.mtu)),
         _ => Ok(()),
     }
-}
-
-/// The addresses and routes of the result that are this interface's.
-fn of_this_container(call: &Call<Config>, previous: &Attachment) -> Attachment {
-    let is_ours = |place: Option<usize>| {
-        place
-            .and_then(|place| previous.interfaces.get(place))
-            .is_none_or(|interface| {
-                interface.sandbox.is_some() && interface.name == call.ifname.as_str()
-            })
-    };
-    let ips = previous.ips.iter().filter(|ip| is_ours(ip.interface));
-    Attachment {
-        ips: ips.cloned().collect(),
-        routes: previous.routes.clone(),
-        ..Attachment::default()
-    }
-}
-
-fn check_addresses(here: &Attachment, far: &Link, present: &[Address]) -> Result<(), Error> {
-    for ip in &here.ips {
-        let what = format!("address on {}", far.name);
-        match present.iter().find(|found| found.cidr == ip.address) {
-            None => return Err(drift(&what, ip.address, listed(present))),
-            Some(found) if found.duplicate => {
-                return Err(drift(&what, ip.address, "it in use by another host"));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-fn listed(addresses: &[Address]) -> String {
-    let list: Vec<String> = addresses.iter().map(|a| a.cidr.to_string()).collect();
-    if list.is_empty() {
-        return String::from("none");
-    }
-    list.join(", ")
-}
-
-/// Every recorded route must be there: the same destination, table and metric, and the recorded gateway, if one
-/// is. More routes are nobody's concern.
-fn check_routes(here: &Attachment, present: &[Route]) -> Result<(), Error> {
-    for route in &here.routes {
-        let table = route
-            .table
-            .unwrap_or(cni_common::netlink::route::TABLE_MAIN);
-        let gw = route.gw.filter(|gw: &IpAddr| !gw.is_unspecified());
-        let candidates: Vec<&Route> = present
-            .iter()
-            .filter(|found| found.dst == route.dst && found.table == table)
-            .filter(|found| {
-                route
-                    .priority
-                    .is_none_or(|wanted| found.priority.unwrap_or(0) == wanted)
-            })
-            .collect();
-        if candidates
-            .iter()
-            .any(|found| gw.is_none() || found.gw == gw)
-        {
-            continue;
-        }
-        let what = format!("route to {}", route.dst);
-        let found = candidates.first().map_or_else(
-            || String::from("none"),
-            |found| format!("gateway {}", shown(found.gw)),
-        );
-        return Err(drift(&what, format_args!("gateway {}", shown(gw)), found));
-    }
-    Ok(())
 }
 
 /// The gateway addresses on the bridge, and the host routes.
@@ -305,9 +185,5 @@ pub(crate) fn status(call: &StatusCall<Config>) -> Result<(), Error> {
             ),
         ));
     }
-    match call.ipam() {
-        Ok(Some(delegate)) => delegate.run(Command::Status),
-        Ok(None) => Ok(()),
-        Err(error) => Err(error.with_code(Code::NotAvailable)),
-    }
+    ipam::status(call)
 }

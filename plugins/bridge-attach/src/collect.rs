@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cni_common::env::Command;
+use cni_common::attach::ipam;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
 use cni_common::log;
@@ -22,11 +22,7 @@ const BEING_MADE: Duration = Duration::from_millis(50);
 
 /// Removes the stale attachments, and goes on after a failure; the first one is reported.
 pub(crate) fn collect(call: &GcCall<Config>) -> Result<(), Error> {
-    let forwarded = match call.ipam() {
-        Ok(Some(delegate)) => delegate.run(Command::Gc),
-        Ok(None) => Ok(()),
-        Err(error) => Err(error),
-    };
+    let forwarded = ipam::collect(call);
     remove_stale(call)
         .step(|| format!("collect the garbage of {}", call.network))
         .and(forwarded)

@@ -1,19 +1,17 @@
 //! The plugin's keys.
 
 use core::net::IpAddr;
-use core::str::FromStr;
 
 use cni_common::addr::{Cidr, Mac, parse_ip};
+use cni_common::attach::{keys, mac};
 use cni_common::config::{Configuration, Input};
-use cni_common::ident::{IfName, Invalid};
+use cni_common::ident::IfName;
 use cni_common::json::{Json, Object, Value};
+use cni_common::netlink::addr::Detection;
 use cni_common::result::Dns;
 
 /// The bridge a configuration without `bridge` means.
 const DEFAULT_BRIDGE: &str = "cni0";
-
-/// The smallest and the largest MTU of a veth (`ETH_MIN_MTU`, `ETH_MAX_MTU`, `linux/if_ether.h`).
-const MTU: core::ops::RangeInclusive<u32> = 68..=65_535;
 
 /// The configuration; a key's own name stands where it differs from the field's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,23 +65,19 @@ pub(crate) struct HostRoute {
 impl Configuration for Config {
     fn read(input: &Input<'_>) -> Self {
         let object = &input.object;
-        let ipam = object.object("ipam");
         let config = Self {
             bridge: bridge(object),
             gateway: object.flag("isGateway") || object.flag("isDefaultGateway"),
             default_gateway: object.flag("isDefaultGateway"),
             force_address: object.flag("forceAddress"),
-            mtu: mtu(object),
+            mtu: keys::mtu(object),
             hairpin: object.flag("hairpinMode"),
             promisc: object.flag("promiscMode"),
             isolated: object.flag("portIsolation"),
             detect_duplicates: object.flag("enabledad"),
             leave_down: object.flag("disableContainerInterface"),
-            dns: object
-                .object("dns")
-                .map(|dns| Dns::read(&dns))
-                .filter(|dns| !dns.is_empty()),
-            mac: mac(input),
+            dns: keys::dns(object),
+            mac: mac::read(input),
             host_name: object.parse_with("hostInterfaceName", IfName::parse),
             host_routes: host_routes(object),
             forward: object
@@ -92,7 +86,7 @@ impl Configuration for Config {
                 .unwrap_or(true),
             remove_empty: object.flag("removeEmptyBridge"),
             strict_del: object.flag("strictDel"),
-            has_ipam: ipam.is_some_and(|ipam| ipam.text("type").is_some()),
+            has_ipam: keys::has_ipam(object),
         };
         refuse_unbuilt(object);
         config.refuse_contradictions(object);
@@ -101,6 +95,15 @@ impl Configuration for Config {
 }
 
 impl Config {
+    /// Whether IPv6 addresses are probed for before they are used.
+    pub(crate) fn detection(&self) -> Detection {
+        if self.detect_duplicates {
+            Detection::Probe
+        } else {
+            Detection::Skip
+        }
+    }
+
     fn refuse_contradictions(&self, object: &Object<'_>) {
         if self.hairpin && self.promisc {
             object.refuse("hairpinMode", "cannot be true while promiscMode is true");
@@ -126,47 +129,6 @@ fn bridge(object: &Object<'_>) -> Option<IfName> {
     }
 }
 
-fn mtu(object: &Object<'_>) -> Option<u32> {
-    let value = object.get("mtu")?;
-    let mtu = value.unsigned(u32::MAX).filter(|mtu| *mtu != 0)?;
-    if !MTU.contains(&mtu) {
-        value.refuse(format_args!(
-            "must be 0 or between {} and {}",
-            MTU.start(),
-            MTU.end()
-        ));
-        return None;
-    }
-    Some(mtu)
-}
-
-/// The three places an address may come from, the strongest last.
-fn mac(input: &Input<'_>) -> Option<Mac> {
-    let parse = |text: &str| {
-        let mac = Mac::from_str(text)?;
-        if mac.is_usable() {
-            return Ok(mac);
-        }
-        Err(Invalid {
-            reason: format!("{text:?} is a multicast or the zero address, which no link can have"),
-        })
-    };
-    let object = &input.object;
-    let argument = input.args.get("MAC").and_then(|text| {
-        parse(text)
-            .map_err(|invalid| object.refuse("CNI_ARGS MAC", invalid))
-            .ok()
-    });
-    let args = object
-        .object("args")
-        .and_then(|args| args.object("cni"))
-        .and_then(|cni| cni.parse_with("mac", parse));
-    let runtime = object
-        .object("runtimeConfig")
-        .and_then(|runtime| runtime.parse_with("mac", parse));
-    runtime.or(args).or(argument)
-}
-
 fn host_routes(object: &Object<'_>) -> Vec<HostRoute> {
     let read = |item: &Value<'_>| {
         let route = item.object()?;
@@ -187,10 +149,7 @@ fn host_routes(object: &Object<'_>) -> Vec<HostRoute> {
             route.refuse("gw", format_args!("must be an {} address", dst.family()));
             return None;
         }
-        let has_ipam = object
-            .object("ipam")
-            .is_some_and(|ipam| ipam.text("type").is_some());
-        if gw.is_none() && !has_ipam {
+        if gw.is_none() && !keys::has_ipam(object) {
             route.refuse(
                 "gw",
                 "is required without ipam: the container has no address",

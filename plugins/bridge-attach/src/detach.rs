@@ -1,7 +1,6 @@
 //! DEL: everything of an attachment goes, found by its owner in the kernel.
 
-use cni_common::delegate::{Delegate, Running};
-use cni_common::env::Command;
+use cni_common::attach::ipam;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
 use cni_common::log;
@@ -14,33 +13,12 @@ use crate::attach::bridge_name;
 use crate::bridge;
 use crate::config::Config;
 use crate::host_routes;
-use crate::ipam::needs_link;
 use crate::names::{self, Mark};
 
 /// Detaches the container. What fails does not keep the rest alive; the first failure is reported.
 pub(crate) fn detach(call: &DelCall<Config>) -> Result<(), Error> {
     let doing = || format!("detach {}/{}", call.container, call.ifname);
-    let delegate = call.ipam();
-    // The link goes after the IPAM plugin had its turn: a DHCP client releases its lease over it.
-    let (released, running) = match &delegate {
-        Ok(Some(delegate)) => begin_release(delegate),
-        Ok(None) => (Ok(()), None),
-        Err(error) => (Err(error.clone()), None),
-    };
-    let removed = remove(call);
-    let waited = running.map_or(Ok(()), Running::finish);
-    removed.and(released).and(waited).step(doing)
-}
-
-/// Executes the IPAM plugin to its end, or starts it where it needs no link.
-fn begin_release(delegate: &Delegate) -> (Result<(), Error>, Option<Running<'_>>) {
-    if needs_link(delegate) {
-        return (delegate.run(Command::Del), None);
-    }
-    match delegate.start(Command::Del) {
-        Ok(running) => (Ok(()), Some(running)),
-        Err(error) => (Err(error), None),
-    }
+    ipam::del(&call.ipam(), || remove(call)).step(doing)
 }
 
 /// Removes the link, the host routes and, where asked for, the bridge.

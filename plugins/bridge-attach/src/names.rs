@@ -3,7 +3,6 @@
 
 use core::net::IpAddr;
 
-use cni_common::addr::Mac;
 use cni_common::code::Code;
 use cni_common::error::Error;
 use cni_common::ident::{IfName, NetworkName};
@@ -114,15 +113,6 @@ pub(crate) fn alias(owner: &Owner, via: &[IpAddr]) -> Result<String, Error> {
     Ok(text + &suffix)
 }
 
-/// A random address of the locally administered kind.
-///
-/// Random, and not made from names: two hosts on one layer 2 may well use the same ones.
-pub(crate) fn random_mac() -> Mac {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    let [_, _, bytes @ ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
-    Mac::local_from(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use cni_common::ident::ContainerId;
@@ -185,12 +175,5 @@ mod tests {
         for other in ["", "docker", BRIDGE_MARK, "x via 10.0.0.1"] {
             assert_eq!(Mark::parse(other), None, "{other:?}");
         }
-    }
-
-    #[test]
-    fn random_addresses_are_usable_and_differ() {
-        let (one, two) = (random_mac(), random_mac());
-        assert!(one.is_usable() && two.is_usable());
-        assert_ne!(one, two);
     }
 }

@@ -4,6 +4,7 @@
 use core::net::IpAddr;
 
 use cni_common::addr::{Cidr, Family};
+use cni_common::attach::routes;
 use cni_common::code::Code;
 use cni_common::error::Error;
 use cni_common::netlink::route::{Route as KernelRoute, TABLE_MAIN};
@@ -48,11 +49,7 @@ impl Plan {
         if config.default_gateway {
             plan.add_default_routes();
         }
-        for (place, route) in plan.routes.clone().iter().enumerate() {
-            plan.add_container_route(place, route)?;
-        }
-        plan.container_routes
-            .sort_by_key(|route| route.gw.is_some());
+        plan.container_routes = routes::to_install(&plan.routes, &plan.ips)?;
         plan.add_host_routes(config)?;
         Ok(plan)
     }
@@ -60,11 +57,6 @@ impl Plan {
     /// The addresses of the container end.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = Cidr> {
         self.ips.iter().map(|ip| ip.address)
-    }
-
-    /// Whether an address of the family is among those of the container end.
-    pub(crate) fn has(&self, family: Family) -> bool {
-        self.addresses().any(|address| address.family() == family)
     }
 
     /// The gateways of the host routes, without repetition.
@@ -118,12 +110,6 @@ impl Plan {
         Ok(())
     }
 
-    /// The first gateway of a family.
-    fn gateway(&self, family: Family) -> Option<IpAddr> {
-        let gateways = self.ips.iter().filter_map(|ip| ip.gateway);
-        gateways.into_iter().find(|gw| Family::of(*gw) == family)
-    }
-
     /// Adds a default route for each family that has a gateway and no default route yet.
     ///
     /// One that the IPAM plugin gave without a gateway will get this gateway: a second would be its duplicate.
@@ -134,48 +120,11 @@ impl Plan {
                     && route.dst.family() == family
                     && route.table.is_none_or(|table| table == TABLE_MAIN)
             });
-            if let Some(gw) = self.gateway(family).filter(|_| !has_default) {
+            if let Some(gw) = routes::gateway(&self.ips, family).filter(|_| !has_default) {
                 self.routes
                     .push(Route::new(family.default_route(), Some(gw)));
             }
         }
-    }
-
-    fn add_container_route(&mut self, place: usize, route: &Route) -> Result<(), Error> {
-        /// `RT_SCOPE_LINK`, linux/rtnetlink.h: on the link itself, so without a gateway.
-        const LINK: u8 = 253;
-        let dst = route.dst;
-        if dst.network() != dst {
-            return Err(impossible(format!(
-                "routes[{place}].dst: {dst} has host bits set: {} is meant",
-                dst.network()
-            )));
-        }
-        let gw = match route.gw {
-            // The reference plugin's way to ask for an on-link route where there is a gateway.
-            Some(gw) if gw.is_unspecified() => None,
-            Some(gw) if Family::of(gw) != dst.family() => {
-                return Err(impossible(format!(
-                    "routes[{place}].gw: {gw} must be an {} address, as {dst} is",
-                    dst.family()
-                )));
-            }
-            Some(gw) => Some(gw),
-            None if route.scope.is_some_and(|scope| scope >= LINK) => None,
-            None => self.gateway(dst.family()),
-        };
-        let new = KernelRoute {
-            table: route.table.unwrap_or(TABLE_MAIN),
-            priority: route.priority,
-            scope: route.scope,
-            mtu: route.mtu,
-            advmss: route.advmss,
-            ..KernelRoute::new(dst, gw)
-        };
-        if !self.container_routes.contains(&new) {
-            self.container_routes.push(new);
-        }
-        Ok(())
     }
 
     fn add_host_routes(&mut self, config: &Config) -> Result<(), Error> {

@@ -1,0 +1,181 @@
+//! The container's side of an attachment.
+
+use core::net::IpAddr;
+use std::time::Duration;
+
+use crate::addr::{Cidr, Family};
+use crate::announce::Announcer;
+use crate::code::Code;
+use crate::error::{Cause, Error, Step};
+use crate::ident::IfName;
+use crate::log;
+use crate::netlink::addr::Detection;
+use crate::netlink::link::Link;
+use crate::netlink::route::Route;
+use crate::netlink::{Rtnl, addr, route};
+use crate::netns::Netns;
+use crate::sysctl::{self, Outcome};
+
+/// What the container's interface is to have.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// The addresses.
+    pub addresses: &'a [Cidr],
+    /// The routes, in an order in which the kernel takes them.
+    pub routes: &'a [Route],
+    /// Whether IPv6 addresses are probed for before they are used.
+    pub detection: Detection,
+}
+
+/// The inside of the container's namespace.
+#[derive(Debug)]
+pub struct Inside {
+    /// A socket of that namespace.
+    pub rtnl: Rtnl,
+    announcer: Option<Announcer>,
+}
+
+impl Inside {
+    /// Opens a socket inside, and makes sure that the interface's name is free.
+    ///
+    /// # Errors
+    /// Code 101 when it is not: the attachment that has it stays as it is.
+    pub fn open(netns: &Netns, ifname: &IfName) -> Result<Self, Error> {
+        let mut rtnl = netns
+            .run(Rtnl::open)
+            .step(|| "enter the container's namespace")?
+            .map_err(Cause::cause)?;
+        if let Some(link) = rtnl.link_by_name(ifname).map_err(Cause::cause)? {
+            let kind = link.kind.as_deref().unwrap_or("hardware");
+            return Err(taken(ifname, kind));
+        }
+        Ok(Self {
+            rtnl,
+            announcer: None,
+        })
+    }
+
+    /// Sets the interface up with its addresses and routes, all in one datagram.
+    pub fn configure(
+        &mut self,
+        netns: &Netns,
+        link: &Link,
+        setup: &Setup<'_>,
+    ) -> Result<(), Error> {
+        let has = |family: &Family| {
+            let mut addresses = setup.addresses.iter();
+            addresses.any(|address| address.family() == *family)
+        };
+        let families: Vec<Family> = [Family::V4, Family::V6].into_iter().filter(has).collect();
+        if !families.is_empty() {
+            self.announcer = netns
+                .run(|| prepare(&link.name, &families, setup.detection))
+                .step(|| "enter the container's namespace")??;
+        }
+        let up = link.change().doing(format!("set {} up", link.name)).up();
+        let addresses = setup
+            .addresses
+            .iter()
+            .map(|cidr| addr::add_with(link, *cidr, setup.detection));
+        let routes = setup.routes.iter();
+        let requests = core::iter::once(up.request())
+            .chain(addresses)
+            .chain(routes.map(|each| route::add(link, each)));
+        self.rtnl.batch(requests.collect()).map_err(Cause::cause)
+    }
+
+    /// Announces the addresses; the attachment works without.
+    pub fn announce(&mut self, link: &Link, addresses: &[Cidr]) {
+        let addresses: Vec<_> = addresses.iter().map(|cidr| cidr.address()).collect();
+        if let Some(announcer) = &self.announcer
+            && let Err(error) = announcer.announce(&mut self.rtnl, link, &addresses)
+        {
+            log::warning(format_args!("{error}"));
+        }
+    }
+}
+
+/// The error for an interface name that is taken in the container.
+pub fn taken(ifname: &IfName, kind: &str) -> Error {
+    Error::new(
+        Code::Taken,
+        format!("CNI_IFNAME: the container has an interface {ifname} already, of kind {kind}"),
+    )
+}
+
+/// Waits until the IPv6 addresses among these work.
+pub fn take_in(
+    rtnl: &mut Rtnl,
+    addresses: impl Iterator<Item = Cidr>,
+    patience: Duration,
+) -> Result<(), Error> {
+    for address in addresses.map(Cidr::address) {
+        let IpAddr::V6(v6) = address else { continue };
+        let works =
+            v6.is_unicast_link_local() || rtnl.taken_in(address, patience).map_err(Cause::cause)?;
+        if !works {
+            log::warning(format_args!("{address} is not usable after {patience:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Settings of the container's link before its first address.
+fn prepare(
+    link: &str,
+    families: &[Family],
+    detection: Detection,
+) -> Result<Option<Announcer>, Error> {
+    if families.contains(&Family::V6) {
+        prepare_ipv6(link, detection)?;
+    }
+    let announcer = Announcer::prepare(link, families);
+    if let Err(error) = &announcer {
+        log::warning(format_args!(
+            "the addresses of {link} will not be announced: {error}"
+        ));
+    }
+    Ok(announcer.ok())
+}
+
+/// Settings of the container's link before its first IPv6 address.
+fn prepare_ipv6(link: &str, detection: Detection) -> Result<(), Error> {
+    enable_ipv6(link)?;
+    let probe = match detection {
+        Detection::Skip => "0",
+        Detection::Probe => "1",
+    };
+    let settings = [
+        // Its addresses come from the IPAM plugin; whoever is on the same link could send it others.
+        ("accept_ra", "0"),
+        ("accept_dad", probe),
+        // Else setting the link down would lose them, IPv4's stay.
+        ("keep_addr_on_down", "1"),
+    ];
+    for (key, value) in settings {
+        let name = format!("net/ipv6/conf/{link}/{key}");
+        if let Err(error) = sysctl::set(&name, value) {
+            log::warning(format_args!("set {name} to {value}: {error}"));
+        }
+    }
+    Ok(())
+}
+
+/// Switches IPv6 on for a link of the calling thread's namespace, where it is off.
+///
+/// # Errors
+/// Code 100 where it is off and cannot be switched on: an address would be refused without a reason.
+pub fn enable_ipv6(link: &str) -> Result<(), Error> {
+    let name = format!("net/ipv6/conf/{link}/disable_ipv6");
+    match sysctl::set(&name, "0").step(|| format!("set {name} to 0"))? {
+        Outcome::Changed { .. } | Outcome::Already => Ok(()),
+        Outcome::Absent => Err(Error::new(
+            Code::Kernel,
+            format!("link {link} cannot have an IPv6 address: this kernel runs without IPv6"),
+        )),
+        Outcome::ReadOnly => Err(Error::new(
+            Code::Kernel,
+            format!("{name} is 1 and cannot be written: /proc/sys is read-only"),
+        )),
+    }
+}

@@ -1,0 +1,56 @@
+//! The Ethernet address of a container's interface.
+
+use core::str::FromStr;
+
+use crate::addr::Mac;
+use crate::config::Input;
+use crate::ident::Invalid;
+
+/// The address a call asks for, of the three places it may come from: `CNI_ARGS` `MAC`, over it `args.cni.mac`,
+/// over it `runtimeConfig.mac`.
+pub fn read(input: &Input<'_>) -> Option<Mac> {
+    let parse = |text: &str| {
+        let mac = Mac::from_str(text)?;
+        if mac.is_usable() {
+            return Ok(mac);
+        }
+        Err(Invalid {
+            reason: format!("{text:?} is a multicast or the zero address, which no link can have"),
+        })
+    };
+    let object = &input.object;
+    let argument = input.args.get("MAC").and_then(|text| {
+        parse(text)
+            .map_err(|invalid| object.refuse("CNI_ARGS MAC", invalid))
+            .ok()
+    });
+    let args = object
+        .object("args")
+        .and_then(|args| args.object("cni"))
+        .and_then(|cni| cni.parse_with("mac", parse));
+    let runtime = object
+        .object("runtimeConfig")
+        .and_then(|runtime| runtime.parse_with("mac", parse));
+    runtime.or(args).or(argument)
+}
+
+/// A random address of the locally administered kind.
+///
+/// Random, and not made from names: two hosts on one layer 2 may well use the same ones.
+pub fn random() -> Mac {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let [_, _, bytes @ ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    Mac::local_from(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_addresses_are_usable_and_differ() {
+        let (one, two) = (random(), random());
+        assert!(one.is_usable() && two.is_usable());
+        assert_ne!(one, two);
+    }
+}

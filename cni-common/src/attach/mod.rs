@@ -1,0 +1,10 @@
+//! What the plugins that give a container an interface share: keys, the IPAM plugin's part, the interface's
+//! addresses and routes, and their CHECK.
+
+pub mod check;
+pub mod inside;
+pub mod ipam;
+pub mod keys;
+pub mod mac;
+pub mod namespace;
+pub mod routes;
