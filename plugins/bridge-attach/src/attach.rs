@@ -27,6 +27,7 @@ use crate::bridge;
 use crate::config::Config;
 use crate::detach::is_host_end;
 use crate::host_routes;
+use crate::masq;
 use crate::names;
 use crate::plan::Plan;
 
@@ -159,6 +160,9 @@ impl Attempt<'_> {
         namespace::require(self.call)?;
         if config.forward {
             bridge::forward(&plan.gateways, undo)?;
+        }
+        if config.masquerade && !plan.ips.is_empty() {
+            masq::add(&self.owner, self.bridge_name, &plan, undo)?;
         }
         if !config.leave_down && !config.detect_duplicates {
             take_in(&mut self.inside.rtnl, addresses.iter().copied(), PATIENCE)?;

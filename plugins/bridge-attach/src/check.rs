@@ -16,6 +16,7 @@ use cni_common::result::{Attachment, Interface};
 use crate::attach::bridge_name;
 use crate::config::Config;
 use crate::host_routes;
+use crate::masq;
 use crate::names;
 use crate::plan::Plan;
 
@@ -145,6 +146,9 @@ fn check_host(
     bridge: &Link,
 ) -> Result<(), Error> {
     let plan = Plan::new(&call.config, here)?;
+    if call.config.masquerade && !plan.ips.is_empty() {
+        masq::check(&call.owner(), bridge_name(&call.config)?, &plan)?;
+    }
     if !plan.gateways.is_empty() {
         let present = host.addresses(bridge).map_err(Cause::cause)?;
         let has = |wanted: &Cidr| present.iter().any(|found| found.cidr == *wanted);

@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) detect_duplicates: bool,
     /// `disableContainerInterface`.
     pub(crate) leave_down: bool,
+    /// `ipMasq`.
+    pub(crate) masquerade: bool,
     pub(crate) dns: Option<Dns>,
     /// The container end's address: `CNI_ARGS` `MAC`, over it `args.cni.mac`, over it `runtimeConfig.mac`.
     pub(crate) mac: Option<Mac>,
@@ -76,6 +78,7 @@ impl Configuration for Config {
             isolated: object.flag("portIsolation"),
             detect_duplicates: object.flag("enabledad"),
             leave_down: object.flag("disableContainerInterface"),
+            masquerade: object.flag("ipMasq"),
             dns: keys::dns(object),
             mac: mac::read(input),
             host_name: object.parse_with("hostInterfaceName", IfName::parse),
@@ -88,6 +91,7 @@ impl Configuration for Config {
             strict_del: object.flag("strictDel"),
             has_ipam: keys::has_ipam(object),
         };
+        check_backend(object);
         refuse_unbuilt(object);
         config.refuse_contradictions(object);
         config
@@ -164,7 +168,7 @@ fn host_routes(object: &Object<'_>) -> Vec<HostRoute> {
 /// Refuses keys of the reference plugin that ask for what this release does not do: to accept and ignore them
 /// would open what they are there to close.
 fn refuse_unbuilt(object: &Object<'_>) {
-    for key in ["vlan", "vlanTrunk", "macspoofchk", "ipMasq"] {
+    for key in ["vlan", "vlanTrunk", "macspoofchk"] {
         let Some(value) = object.get(key) else {
             continue;
         };
@@ -175,14 +179,21 @@ fn refuse_unbuilt(object: &Object<'_>) {
                 value.unsigned(4094).is_some_and(|vlan| vlan != 0)
             }
         };
-        if !asks {
-            continue;
-        }
-        if key == "ipMasq" {
-            value.unsupported("is not done by this plugin: chain the plugin masquerade after it");
-        } else {
+        if asks {
             value.unsupported("is not supported by this release");
         }
+    }
+}
+
+/// `ipMasqBackend`: both names of the reference plugin are understood, and both mean nftables.
+fn check_backend(object: &Object<'_>) {
+    let Some(value) = object.get("ipMasqBackend") else {
+        return;
+    };
+    if let Some(backend) = value.string()
+        && !["", "iptables", "nftables"].contains(&backend)
+    {
+        value.refuse("must be \"iptables\" or \"nftables\"");
     }
 }
 
@@ -246,7 +257,19 @@ mod tests {
             "macspoofchk: true",
         );
         refused(r#","vlanTrunk":[{"id":3}]"#, Code::Unsupported, "vlanTrunk");
-        refused(r#","ipMasq":true"#, Code::Unsupported, "ipMasq: true");
+    }
+
+    #[test]
+    fn both_names_of_a_masquerade_backend_are_understood() {
+        for backend in [r#""iptables""#, r#""nftables""#, r#""""#, "null"] {
+            let config = read(&format!(r#","ipMasq":true,"ipMasqBackend":{backend}"#));
+            assert!(config.masquerade, "{backend}");
+        }
+        refused(
+            r#","ipMasqBackend":"pf""#,
+            Code::InvalidConfig,
+            "ipMasqBackend: \"pf\" must be \"iptables\" or \"nftables\"",
+        );
     }
 
     #[test]

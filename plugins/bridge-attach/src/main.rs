@@ -8,6 +8,7 @@ mod collect;
 mod config;
 mod detach;
 mod host_routes;
+mod masq;
 mod names;
 mod plan;
 mod plugin;

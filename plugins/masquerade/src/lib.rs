@@ -99,12 +99,13 @@ impl Plugin for Masquerade {
 }
 
 /// Whether an element is of ours and its owner is not valid. What somebody else put into a set stays.
-fn is_stale(element: &Element, valid: &BTreeSet<u64>) -> bool {
+pub fn is_stale(element: &Element, valid: &BTreeSet<u64>) -> bool {
     let tag = element.comment.as_deref().and_then(Tag::parse);
     tag.is_some_and(|tag| !valid.contains(&tag.hash))
 }
 
-fn open() -> Result<Nft, Error> {
+/// Opens the nftables of the calling thread's network namespace.
+pub fn open() -> Result<Nft, Error> {
     Nft::open().step(|| "open nftables")
 }
 
@@ -196,7 +197,9 @@ fn undo(owner: &Owner, memory: &Memory, changed: &[sysctls::Changed]) -> Result<
     Ok(())
 }
 
-fn detach(network: &NetworkName, going: &Going<'_>) -> Result<(), Error> {
+/// Takes attachments of a network out of the kernel, and with the last one what they shared and what the
+/// configuration switched. What is not there is no error.
+pub fn detach(network: &NetworkName, going: &Going<'_>) -> Result<(), Error> {
     let memory = Memory::open(false)?;
     let mut nft = open()?;
     let released = release::release(&mut nft, network, going)?;

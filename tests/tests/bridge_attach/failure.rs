@@ -335,7 +335,7 @@ fn bad_keys_are_found_out_first() {
         (json!({ "mtu": 12 }), 7, "mtu: 12"),
         (json!({ "bridge": "no/slash" }), 7, "bridge"),
         (json!({ "vlan": 5 }), 2, "vlan: 5"),
-        (json!({ "ipMasq": true }), 2, "ipMasq: true"),
+        (json!({ "ipMasqBackend": "pf" }), 7, "ipMasqBackend: \"pf\""),
         (
             json!({ "hairpinMode": true, "promiscMode": true }),
             7,

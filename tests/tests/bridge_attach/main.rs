@@ -11,6 +11,7 @@ mod documentation;
 mod failure;
 mod gc;
 mod ipam;
+mod masq;
 mod routes;
 
 use plumb_tests::{Container, Host, Plugin, Value, conf, json};
