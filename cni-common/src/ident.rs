@@ -62,7 +62,7 @@ name! {
 }
 name! {
     /// A link name the kernel accepts (`dev_valid_name`, net/core/dev.c): 1 to 15 bytes, not `.` or `..`, no
-    /// `/`, `:` or white space.
+    /// `/`, `:`, `%` or white space.
     IfName
 }
 
@@ -111,6 +111,12 @@ impl IfName {
             .any(|c| c == '/' || c == ':' || c == '\0' || c.is_whitespace())
         {
             "must not contain '/', ':', NUL or white space"
+        } else if text.contains('%') {
+            // `eth%d` asks the kernel for a name with a number of its choice (`dev_prep_valid_name`).
+            "must not contain '%', which the kernel takes for a place to put a number"
+        } else if text.bytes().any(|byte| byte == 0xa0) {
+            // `isspace` (lib/ctype.c) works on bytes, and this one is Latin-1's no-break space.
+            "must not contain the byte 0xa0, which the kernel takes for white space"
         } else {
             return Ok(Self(text.to_owned()));
         };
@@ -147,6 +153,10 @@ mod tests {
             "a:b",
             "a b",
             "a\tb",
+            "a\nb",
+            "br%d",
+            "100%",
+            "voil\u{e0}",
             "abcdefghijklmnop",
         ] {
             assert!(IfName::parse(bad).is_err(), "{bad:?}");
