@@ -152,7 +152,11 @@ fn write(level: Level, text: fmt::Arguments<'_>) {
         return;
     }
     let subject = log.map_or("plumb", |log| log.subject.as_str());
-    let line = format!("{} {} {subject}: {text}\n", timestamp(), level.as_str());
+    let line = one_line(&format!(
+        "{} {} {subject}: {text}",
+        timestamp(),
+        level.as_str()
+    ));
     // One write a line keeps the lines of plugins that run at once whole. Where a line cannot be written there
     // is nobody to tell.
     if let Some(mut file) = to_file {
@@ -161,6 +165,21 @@ fn write(level: Level, text: fmt::Arguments<'_>) {
     if level <= stderr_level && STDERR.load(Ordering::Relaxed) {
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
+}
+
+/// The text as one line: what a configuration or another plugin said must not look like a line of ours, or steer
+/// a terminal.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len().saturating_add(1));
+    for c in text.chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    line
 }
 
 /// The time as RFC 3339 in UTC with milliseconds.
@@ -204,6 +223,11 @@ mod tests {
         assert_eq!(format_time(1_795_390_402, 999), "2026-11-22T23:33:22.999Z");
         assert_eq!(format_time(4_107_542_399, 0), "2100-02-28T23:59:59.000Z");
         assert_eq!(format_time(4_107_542_400, 0), "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_line_stays_one_line() {
+        assert_eq!(one_line("a\nb\u{1b}[31m\té"), "a\\nb\\u{1b}[31m\\té\n");
     }
 
     fn read(text: &str) -> (LogConfig, Problems) {

@@ -12,6 +12,7 @@ mod failure;
 mod gc;
 mod ipam;
 mod masq;
+mod names;
 mod routes;
 
 use plumb_tests::{Container, Host, Plugin, Value, conf, json};
