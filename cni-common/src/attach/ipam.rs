@@ -88,11 +88,13 @@ impl<'a, C> Ipam<'a, C> {
         Ok(given)
     }
 
-    /// Gives back what the plugin may have reserved.
-    pub fn release(mut self) {
+    /// Gives back what the plugin may have reserved; after this it can be asked anew.
+    pub fn release(&mut self) {
         let Some(delegate) = self.delegate.filter(|_| self.started) else {
             return;
         };
+        self.started = false;
+        self.given = None;
         if let Some(running) = self.running.take() {
             // Its DEL must not overtake its ADD.
             let _ = running.result();

@@ -65,6 +65,8 @@ fn try_attach(call: &Call<Config>, bridge_name: &IfName) -> Result<Attachment, E
         None => names::host_name(&owner)?,
     };
     let inside = Inside::open(netns, &call.ifname)?;
+    let host = Rtnl::open().map_err(Cause::cause)?;
+    // Whatever fails from here on must release it.
     let mut ipam = Ipam::new(call, delegate.as_ref())?;
     let mut attempt = Attempt {
         call,
@@ -72,15 +74,11 @@ fn try_attach(call: &Call<Config>, bridge_name: &IfName) -> Result<Attachment, E
         owner,
         bridge_name,
         host_name,
-        host: Rtnl::open().map_err(Cause::cause)?,
+        host,
         inside,
         bridge: None,
     };
-    let attached = attempt.repeat(&mut ipam);
-    if attached.is_err() {
-        ipam.release();
-    }
-    attached
+    attempt.repeat(&mut ipam)
 }
 
 /// What all attempts at one attachment share.
@@ -111,12 +109,17 @@ impl Attempt<'_> {
                 Err(error) => error,
             };
             // Asked before the undoing, which may delete the bridge itself.
-            let lost_its_bridge = self.lost_its_bridge();
+            let again = left > 0 && self.lost_its_bridge();
+            // While the link is there: a DHCP client gives its lease back over it.
+            if !again || ipam.needs_link() {
+                ipam.release();
+            }
             let undone = undo.roll_back();
             if undone && !namespace::is_there(self.call) {
+                ipam.release();
                 return Err(error.with_code(Code::UnknownContainer));
             }
-            if left == 0 || !lost_its_bridge {
+            if !again {
                 return Err(error);
             }
             log::info(format_args!("the bridge was deleted meanwhile: once more"));

@@ -204,6 +204,25 @@ fn an_interface_that_is_deleted_under_our_hands() {
 }
 
 #[test]
+fn the_ipam_plugin_takes_its_address_back_while_the_link_is_there() {
+    let (host, ipam) = host();
+    host.sh("ip route add blackhole 192.168.9.0/24");
+    ipam.does(
+        "DEL",
+        "nsenter --net=$CNI_NETNS ip -br link show eth0 > /run/ipam/link",
+    );
+    let conf =
+        layer3(json!({ "ipam": { "type": CAREFUL }, "hostRoutes": [{ "dst": "192.168.9.0/24" }] }));
+    fails_without_a_trace(&host, &conf, 101, "another route to 192.168.9.0/24");
+    was_told(&ipam);
+    let seen = std::fs::read_to_string("/run/ipam/link").unwrap();
+    assert!(
+        seen.contains("UP"),
+        "a DHCP client releases over it: {seen}"
+    );
+}
+
+#[test]
 fn a_namespace_that_vanishes_has_a_code_of_its_own() {
     let (host, ipam) = host();
     let c1 = host.container("c1");
@@ -220,15 +239,15 @@ fn a_namespace_that_vanishes_has_a_code_of_its_own() {
 fn a_bridge_that_is_deleted_under_our_hands_is_made_again() {
     let (host, ipam) = host();
     let c1 = host.container("c1");
-    ipam.does("ADD", "ip link del br0");
+    ipam.does("ADD", "rm do.ADD; ip link del br0");
     plugin(&host)
         .add(&c1, layer3(json!({ "ipam": { "type": CAREFUL } })))
         .succeeds();
     assert!(c1.ping("10.1.0.1") && c1.ping("fd01::1"));
     assert_eq!(
         ipam.calls(),
-        ["ADD c1 eth0"],
-        "its address is asked for once"
+        ["ADD c1 eth0", "DEL c1 eth0", "ADD c1 eth0"],
+        "a lease belongs to the link that is gone"
     );
 }
 
