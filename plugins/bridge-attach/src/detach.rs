@@ -39,11 +39,18 @@ fn remove_rules(call: &DelCall<Config>) -> Result<(), Error> {
 /// Removes the link, the host routes and, where asked for, the bridge.
 fn remove(call: &DelCall<Config>) -> Result<(), Error> {
     let mut host = Rtnl::open().map_err(Cause::cause)?;
-    let bridge = match bridge_name(&call.config) {
+    let configured = match bridge_name(&call.config) {
         Ok(name) => host.link_by_name(name).map_err(Cause::cause)?,
         Err(_) => None,
     };
-    let near = find(call, &mut host, bridge.as_ref())?;
+    let near = find(call, &mut host, configured.as_ref())?;
+    // The configuration may have changed since the ADD.
+    let bridge = match near.as_ref().and_then(|near| near.master) {
+        Some(index) if configured.as_ref().is_none_or(|link| link.index != index) => {
+            host.link_by_index(index).map_err(Cause::cause)?
+        }
+        _ => configured,
+    };
     let held_routes = near
         .as_ref()
         .and_then(|near| Mark::parse(near.alias.as_deref()?))

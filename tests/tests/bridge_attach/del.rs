@@ -171,6 +171,31 @@ fn a_bridge_that_was_there_stays() {
     assert!(host.link("br0").is_some());
 }
 
+#[test]
+fn what_the_attachment_had_goes_when_the_configuration_names_another_bridge_by_now() {
+    let (host, _ipam) = host();
+    host.sh("ip link add other type bridge");
+    let conf = |bridge: &str| {
+        layer3(
+            json!({ "bridge": bridge, "removeEmptyBridge": true, "hostRoutes": [{ "dst": "192.168.9.0/24" }] }),
+        )
+    };
+    let (c2, _) = attached(&host, "c2", &layer3(json!({ "bridge": "br0" })));
+    let (c1, _) = attached(&host, "c1", &conf("br0"));
+    let has_route = || {
+        host.routes()
+            .iter()
+            .any(|route| route.starts_with("192.168.9.0/24"))
+    };
+    assert!(has_route());
+    plugin(&host).del(&c1, conf("other")).succeeds();
+    assert!(!has_route(), "{:?}", host.routes());
+    assert!(c2.ping("10.1.0.1"));
+    plugin(&host).del(&c2, conf("other")).succeeds();
+    assert!(host.link("br0").is_none(), "the bridge it was on, and ours");
+    assert!(host.link("other").is_some());
+}
+
 /// The processes of the plugin on this test's host.
 fn processes() -> usize {
     let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
