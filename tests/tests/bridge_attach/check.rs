@@ -129,6 +129,18 @@ fn check_asks_the_ipam_plugin_and_needs_the_result() {
 }
 
 #[test]
+fn a_gateway_that_the_ipam_plugin_did_not_give_is_no_drift() {
+    let (host, _ipam) = host();
+    let ipam = json!({ "type": "static-ipam", "addresses": [{ "address": "10.1.0.2/24" }] });
+    let conf = layer3(json!({ "ipam": ipam }));
+    let plugin = host.plugin("bridge-attach");
+    let c1 = host.container("c1");
+    let result = plugin.add(&c1, &conf).succeeds();
+    assert_eq!(result["ips"][0]["gateway"], "10.1.0.1");
+    plugin.previous(&result).check(&c1, &conf).succeeds();
+}
+
+#[test]
 fn check_works_without_ipam() {
     let (host, _ipam) = host();
     let conf = layer2(json!({}));
