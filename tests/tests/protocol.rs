@@ -159,6 +159,31 @@ fn all_faults_of_the_environment_are_named_together() {
 }
 
 #[test]
+fn a_refusal_is_told_on_stderr_as_well() {
+    each(|plugin, conf, c1| {
+        for refused in [
+            plugin.clone().env("CNI_COMMAND", "UPDATE").add(c1, &conf),
+            plugin.clone().ifname("a/b").add(c1, &conf),
+            plugin.add(c1, "{"),
+            plugin
+                .clone()
+                .key("cniVersion", json!("9.0.0"))
+                .add(c1, &conf),
+            plugin.clone().key("name", json!("a b")).add(c1, &conf),
+        ] {
+            let (stderr, error) = (refused.stderr.clone(), refused.fails());
+            let line = format!(
+                "failed with code {}: {}",
+                error["code"],
+                error["msg"].as_str().unwrap()
+            );
+            assert!(stderr.contains(&line), "{line:?} is not in {stderr:?}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    });
+}
+
+#[test]
 fn an_error_result_has_the_version_of_the_configuration() {
     each(|plugin, conf, c1| {
         for version in ["0.4.0", "1.0.0", "1.1.0"] {

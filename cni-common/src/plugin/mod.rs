@@ -79,9 +79,9 @@ pub fn run<P: Plugin>(plugin: &P) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Ok(Some(command)) => read_stdin(command)
-            .map_err(|error| Refusal::new(SpecVersion::NEWEST, error))
+            .map_err(serve::early::<P>)
             .and_then(|stdin| serve(plugin, &lookup, &stdin)),
-        Err(error) => Err(Refusal::new(SpecVersion::NEWEST, error)),
+        Err(error) => Err(serve::early::<P>(error)),
     };
     let (document, code) = match answer {
         Ok(document) => (document, ExitCode::SUCCESS),

@@ -9,7 +9,7 @@ use crate::config::{self, NetConf};
 use crate::env::{Command, Environment, Lookup};
 use crate::error::{Error, Step};
 use crate::json::{Json, Object, ObjectWriter, Problems};
-use crate::log;
+use crate::log::{self, LogConfig};
 use crate::netns::Netns;
 use crate::version::SpecVersion;
 
@@ -45,7 +45,7 @@ impl Refusal {
 ///
 /// `lookup` finds the `CNI_*` variables, `stdin` is the configuration.
 pub fn serve<P: Plugin>(plugin: &P, lookup: &Lookup<'_>, stdin: &[u8]) -> Result<String, Refusal> {
-    let early = |error| Refusal::new(SpecVersion::NEWEST, error);
+    let early = early::<P>;
     let command = Environment::command(lookup)
         .map_err(early)?
         .ok_or_else(|| {
@@ -70,9 +70,20 @@ pub fn serve<P: Plugin>(plugin: &P, lookup: &Lookup<'_>, stdin: &[u8]) -> Result
     let took = started.elapsed().as_micros();
     match &answer {
         Ok(_) => log::info(format_args!("ok in {took} µs")),
-        Err(error) => log::error(format_args!("failed with code {}: {error}", error.code())),
+        Err(error) => log_failure(error),
     }
     answer.map_err(|error| Refusal::new(version, error))
+}
+
+/// Refuses a call before its configuration says where log lines go.
+pub(super) fn early<P: Plugin>(error: Error) -> Refusal {
+    log::start(P::ABOUT.name, &LogConfig::default());
+    log_failure(&error);
+    Refusal::new(SpecVersion::NEWEST, error)
+}
+
+fn log_failure(error: &Error) {
+    log::error(format_args!("failed with code {}: {error}", error.code()));
 }
 
 /// What log lines start with: plugin, command, and the attachment as far as it is known.
