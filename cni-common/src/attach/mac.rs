@@ -3,6 +3,7 @@
 use core::str::FromStr;
 
 use crate::addr::Mac;
+use crate::code::Code;
 use crate::config::Input;
 use crate::ident::Invalid;
 
@@ -21,7 +22,9 @@ pub fn read(input: &Input<'_>) -> Option<Mac> {
     let object = &input.object;
     let argument = input.args.get("MAC").and_then(|text| {
         parse(text)
-            .map_err(|invalid| object.refuse("CNI_ARGS MAC", invalid))
+            .map_err(|invalid| {
+                object.report(Code::Environment, format!("CNI_ARGS: MAC: {invalid}"));
+            })
             .ok()
     });
     let args = object

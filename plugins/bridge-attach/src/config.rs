@@ -332,7 +332,8 @@ mod tests {
         let runtime = format!(r#"{cni},"runtimeConfig":{{"mac":"02:00:00:00:00:03"}}"#);
         assert_eq!(mac(&runtime), "02:00:00:00:00:03");
         let bad = read_with("MAC=zz", "").unwrap_err();
-        assert!(bad.to_string().contains("CNI_ARGS MAC"), "{bad}");
+        assert!(bad.to_string().contains("CNI_ARGS: MAC: \"zz\""), "{bad}");
+        assert_eq!(bad.code(), Code::Environment);
     }
 
     #[test]
