@@ -1,16 +1,11 @@
 //! Addresses of links.
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "of the attributes the kernel sends, and there are more with every kernel, a few are wanted"
-)]
-
-use core::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::error::Error;
+use super::frame::{attributes, ip, number};
 use super::link::Link;
 use super::request::Request;
 use super::{Rtnetlink, Rtnl};
@@ -82,7 +77,8 @@ pub fn add_with(link: &Link, cidr: Cidr, detection: Detection) -> Request<Rtnetl
     }
     Request::new(
         format!("add address {cidr} to {}", link.name),
-        &RouteNetlinkMessage::NewAddress(message),
+        libc::RTM_NEWADDR,
+        &message,
     )
     .with(NLM_F_CREATE | NLM_F_EXCL)
 }
@@ -91,7 +87,8 @@ pub fn add_with(link: &Link, cidr: Cidr, detection: Detection) -> Request<Rtnetl
 pub fn delete(link: &Link, cidr: Cidr) -> Request<Rtnetlink> {
     Request::new(
         format!("delete address {cidr} from {}", link.name),
-        &RouteNetlinkMessage::DelAddress(message(link, cidr)),
+        libc::RTM_DELADDR,
+        &message(link, cidr),
     )
 }
 
@@ -102,40 +99,42 @@ impl Rtnl {
         filter.header.index = link.index;
         let replies = self.dump(Request::new(
             format!("list the addresses of {}", link.name),
-            &RouteNetlinkMessage::GetAddress(filter),
+            libc::RTM_GETADDR,
+            &filter,
         ))?;
         Ok(replies
-            .into_iter()
-            .filter_map(|reply| match reply {
-                // Kernels before 4.20 do not filter.
-                RouteNetlinkMessage::NewAddress(found) if found.header.index == link.index => {
-                    decode(&found)
-                }
-                _ => None,
-            })
+            .iter()
+            .filter_map(|reply| Address::decode(&reply.body, link.index))
             .collect())
     }
 }
 
-fn decode(message: &AddressMessage) -> Option<Address> {
-    let mut local: Option<IpAddr> = None;
-    let mut address: Option<IpAddr> = None;
-    let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
-    for attribute in &message.attributes {
-        match attribute {
-            AddressAttribute::Local(ip) => local = Some(*ip),
-            AddressAttribute::Address(ip) => address = Some(*ip),
-            AddressAttribute::Flags(all) => flags = *all,
-            _ => {}
+impl Address {
+    /// Reads the body of an `RTM_NEWADDR`: `struct ifaddrmsg` (`linux/if_addr.h`), then attributes. `None` for one of
+    /// another link: kernels before 4.20 do not filter.
+    fn decode(body: &[u8], index: u32) -> Option<Self> {
+        let [_family, prefix, flags, scope] = *body.first_chunk()?;
+        if number(body.get(4..)?)? != index {
+            return None;
         }
+        let mut local = None;
+        let mut address = None;
+        let mut flags = AddressFlags::from_bits_retain(u32::from(flags));
+        for (kind, value) in attributes(body.get(8..)?) {
+            match kind {
+                libc::IFA_LOCAL => local = ip(value),
+                libc::IFA_ADDRESS => address = ip(value),
+                libc::IFA_FLAGS => flags = AddressFlags::from_bits_retain(number(value)?),
+                _ => {}
+            }
+        }
+        // On a point-to-point link `IFA_ADDRESS` is the other side's.
+        Some(Self {
+            cidr: Cidr::new(local.or(address)?, prefix)?,
+            permanent: flags.contains(AddressFlags::Permanent),
+            tentative: flags.contains(AddressFlags::Tentative),
+            duplicate: flags.contains(AddressFlags::Dadfailed),
+            local_scope: scope >= libc::RT_SCOPE_LINK,
+        })
     }
-    // On a point-to-point link `IFA_ADDRESS` is the other side's.
-    let cidr = Cidr::new(local.or(address)?, message.header.prefix_len)?;
-    Some(Address {
-        cidr,
-        permanent: flags.contains(AddressFlags::Permanent),
-        tentative: flags.contains(AddressFlags::Tentative),
-        duplicate: flags.contains(AddressFlags::Dadfailed),
-        local_scope: u8::from(message.header.scope) >= libc::RT_SCOPE_LINK,
-    })
 }

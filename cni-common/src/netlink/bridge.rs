@@ -71,7 +71,7 @@ impl Rtnl {
         message
             .attributes
             .extend(bridge.mtu.map(LinkAttribute::Mtu));
-        self.add_link(format!("create bridge {}", bridge.name), message)
+        self.add_link(format!("create bridge {}", bridge.name), &message)
     }
 
     /// Waits until a link is running and, where it is a bridge's port, its frames are forwarded, and gives it as it

@@ -1,6 +1,5 @@
 //! Changing a link that exists.
 
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoPortData, InfoPortKind,
     LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
@@ -141,6 +140,6 @@ impl LinkChange {
                 LinkInfo::PortData(InfoPortData::BridgePort(self.port)),
             ]));
         }
-        Request::new(self.doing, &RouteNetlinkMessage::NewLink(self.message))
+        Request::new(self.doing, libc::RTM_NEWLINK, &self.message)
     }
 }

@@ -101,70 +101,44 @@ impl<F: Family> Connection<F> {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Asks for one object; some answer with several messages.
+    /// Asks for one object.
     ///
     /// # Errors
-    /// What the kernel refused, and an answer that does not decode.
-    pub fn get(&mut self, request: Request<F>) -> Result<Vec<F::Message>, Error> {
-        let doing = request.doing.clone();
-        self.get_raw(request)?
-            .iter()
-            .map(|reply| {
-                reply
-                    .decode::<F>()
-                    .map_err(|error| Error::protocol(&doing, error.to_string()))
-            })
-            .collect()
-    }
-
-    /// Asks for one object and leaves the answers encoded.
-    pub fn get_raw(&mut self, request: Request<F>) -> Result<Vec<Reply>, Error> {
-        let requests = [request.acked()];
+    /// What the kernel refused.
+    pub fn get(&mut self, request: Request<F>) -> Result<Reply, Error> {
+        let requests = [request];
         let first = self.send(&requests)?;
-        let mut replies = Vec::new();
         loop {
+            // No acknowledgement is asked for: the answer is one message, the object or an error.
             let datagram = self.receive(Wait::Forever)?.unwrap_or_default();
-            let mut finished = false;
-            let mut failure = None;
+            let mut answer = None;
             for frame in frame::frames(&datagram) {
                 let Some((_, request)) = answered(&requests, first, &frame) else {
                     continue;
                 };
-                match frame.kind {
-                    NLMSG_ERROR => {
-                        failure = refused(request, frame.error());
-                        finished = true;
-                    }
-                    NLMSG_NOOP | NLMSG_OVERRUN | NLMSG_DONE => {}
-                    kind => replies.push(Reply {
+                answer = match frame.kind {
+                    NLMSG_NOOP | NLMSG_OVERRUN | NLMSG_DONE => continue,
+                    NLMSG_ERROR => Some(Err(refused(request, frame.error())
+                        .unwrap_or_else(|| Error::protocol(&request.doing, "there is no answer")))),
+                    kind => Some(Ok(Reply {
                         kind,
                         body: frame.body.to_vec(),
-                    }),
-                }
+                    })),
+                };
             }
             self.buffer = datagram;
-            if finished {
-                return failure.map_or(Ok(replies), Err);
+            if let Some(answer) = answer {
+                return answer;
             }
         }
     }
 
-    /// Asks for all objects, and leaves out what does not decode: other people's objects may carry attributes
-    /// that netlink-packet-route refuses.
-    pub fn dump(&mut self, request: Request<F>) -> Result<Vec<F::Message>, Error> {
-        let replies = self.dump_raw(request)?;
-        Ok(replies
-            .iter()
-            .filter_map(|reply| reply.decode::<F>().ok())
-            .collect())
-    }
-
-    /// Asks for all objects and leaves the answers encoded. A dump that a change interrupted
+    /// Asks for all objects. A dump that a change interrupted
     /// (`NLM_F_DUMP_INTR`) is taken again.
     ///
     /// # Errors
     /// `EAGAIN` when changes interrupted every attempt.
-    pub fn dump_raw(&mut self, request: Request<F>) -> Result<Vec<Reply>, Error> {
+    pub fn dump(&mut self, request: Request<F>) -> Result<Vec<Reply>, Error> {
         let requests = [request.with(NLM_F_DUMP)];
         for _ in 0..DUMP_ATTEMPTS {
             if let Some(replies) = self.dump_once(&requests)? {

@@ -3,6 +3,8 @@
 //! Written here because netlink-packet-core 0.9 neither walks a datagram, nor parses extended acknowledgements,
 //! nor pads a batch.
 
+use core::net::IpAddr;
+
 use netlink_packet_core::{NLA_TYPE_MASK, NLM_F_ACK_TLVS, NLM_F_CAPPED};
 
 /// Size of `struct nlmsghdr` (linux/netlink.h).
@@ -30,7 +32,7 @@ fn aligned(length: usize) -> usize {
     length.saturating_add(3) & !3
 }
 
-fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     let bytes = bytes.get(offset..)?.first_chunk()?;
     Some(u16::from_ne_bytes(*bytes))
 }
@@ -128,6 +130,13 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 /// A value of four bytes in host order.
 pub(super) fn number(value: &[u8]) -> Option<u32> {
     value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+}
+
+/// An address of four or sixteen bytes.
+pub(super) fn ip(value: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(value).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from))
+        .ok()
 }
 
 /// A text value, with or without its final NUL.

@@ -1,10 +1,6 @@
 //! Links: looking them up, listing and deleting them.
-//!
-//! A link is decoded here attribute by attribute, not by netlink-packet-route: of some sixty attributes we want
-//! twelve, and one of a size it does not expect makes that crate refuse the link.
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
 
 use super::error::Error;
@@ -176,14 +172,14 @@ pub fn index_of(name: &IfName) -> Option<u32> {
     nix::net::if_::if_nametoindex(name.as_str()).ok()
 }
 
-fn query(attributes: Vec<LinkAttribute>, index: u32) -> RouteNetlinkMessage {
+fn query(attributes: Vec<LinkAttribute>, index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.attributes = attributes;
     // Some counters are slow to read, and nobody here wants them.
     let quiet = LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]);
     message.attributes.push(quiet);
-    RouteNetlinkMessage::GetLink(message)
+    message
 }
 
 impl Rtnl {
@@ -192,6 +188,7 @@ impl Rtnl {
         let by_name = vec![LinkAttribute::IfName(name.as_str().to_owned())];
         self.one_link(Request::new(
             format!("look up link {name}"),
+            libc::RTM_GETLINK,
             &query(by_name, 0),
         ))
     }
@@ -203,13 +200,14 @@ impl Rtnl {
     pub fn link_by_index(&mut self, index: u32) -> Result<Option<Link>, Error> {
         self.one_link(Request::new(
             format!("look up link {index}"),
+            libc::RTM_GETLINK,
             &query(Vec::new(), index),
         ))
     }
 
     fn one_link(&mut self, request: Request<Rtnetlink>) -> Result<Option<Link>, Error> {
-        match self.get_raw(request) {
-            Ok(replies) => Ok(replies.iter().find_map(|reply| Link::decode(&reply.body))),
+        match self.get(request) {
+            Ok(reply) => Ok(Link::decode(&reply.body)),
             Err(error) if error.errno == libc::ENODEV => Ok(None),
             Err(error) => Err(error),
         }
@@ -229,7 +227,8 @@ impl Rtnl {
     }
 
     fn list_links(&mut self, filter: Vec<LinkAttribute>) -> Result<Vec<Link>, Error> {
-        let replies = self.dump_raw(Request::new("list links", &query(filter, 0)))?;
+        let request = Request::new("list links", libc::RTM_GETLINK, &query(filter, 0));
+        let replies = self.dump(request)?;
         Ok(replies
             .iter()
             .filter_map(|reply| Link::decode(&reply.body))
@@ -237,9 +236,9 @@ impl Rtnl {
     }
 
     /// Adds a link; fails when the name is taken, and names the module where the kernel knows no such kind of link.
-    pub(super) fn add_link(&mut self, doing: String, message: LinkMessage) -> Result<(), Error> {
-        let kind = kind_of(&message);
-        let request = Request::new(doing, &RouteNetlinkMessage::NewLink(message));
+    pub(super) fn add_link(&mut self, doing: String, message: &LinkMessage) -> Result<(), Error> {
+        let kind = kind_of(message);
+        let request = Request::new(doing, libc::RTM_NEWLINK, message);
         self.execute(request.with(NLM_F_CREATE | NLM_F_EXCL))
             .map_err(|error| match kind {
                 Some(kind) => error.lacking_link_kind(&kind),
@@ -273,7 +272,8 @@ impl Rtnl {
             message.attributes.push(LinkAttribute::Group(group));
             Request::new(
                 format!("mark link {} for deletion", link.name),
-                &RouteNetlinkMessage::SetLink(message),
+                libc::RTM_SETLINK,
+                &message,
             )
             .tolerate(libc::ENODEV)
         });
@@ -289,7 +289,8 @@ impl Rtnl {
         message.attributes.push(LinkAttribute::Group(group));
         let request = Request::new(
             format!("delete {} links", links.len()),
-            &RouteNetlinkMessage::DelLink(message),
+            libc::RTM_DELLINK,
+            &message,
         );
         self.execute(request.tolerate(libc::ENODEV))
     }
@@ -315,7 +316,8 @@ pub(super) fn deletion(link: &Link) -> Request<Rtnetlink> {
     message.header.index = link.index;
     Request::new(
         format!("delete link {}", link.name),
-        &RouteNetlinkMessage::DelLink(message),
+        libc::RTM_DELLINK,
+        &message,
     )
     .with(NLM_F_ACK)
 }

@@ -1,9 +1,9 @@
 //! Netlink: the transport, and the rtnetlink verbs on top of it.
 //!
 //! [`Connection`] knows no link or rule: it sends requests of one family and names the one that failed. A caller
-//! outside this module uses verbs, never a message. netlink-packet-route appears only below this folder,
-//! because one attribute of a size it does not expect makes it refuse a whole message: what a host has many of
-//! is asked for by name or index, and a dump leaves out what does not decode.
+//! outside this module uses verbs, never a message. netlink-packet-route appears only below this folder, and only
+//! encodes: in what the kernel sends, one attribute of a size it does not expect makes it refuse a whole message,
+//! and of some sixty attributes a few are wanted. Those are read one by one.
 
 pub mod addr;
 pub mod bridge;
@@ -26,8 +26,6 @@ pub use connection::Connection;
 pub use error::Error;
 pub use request::{Family, Reply, Request};
 
-use netlink_packet_route::RouteNetlinkMessage;
-
 /// The rtnetlink family: links, addresses, routes, neighbours.
 #[derive(Debug)]
 pub enum Rtnetlink {}
@@ -37,7 +35,6 @@ pub type Rtnl = Connection<Rtnetlink>;
 
 impl Family for Rtnetlink {
     const PROTOCOL: isize = netlink_sys::protocols::NETLINK_ROUTE;
-    type Message = RouteNetlinkMessage;
 }
 
 #[cfg(test)]

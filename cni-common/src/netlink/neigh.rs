@@ -1,18 +1,12 @@
 //! Neighbours: which Ethernet address answers for an IP address.
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "of the attributes the kernel sends, and there are more with every kernel, a few are wanted"
-)]
 
 use core::net::IpAddr;
 
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
-};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage};
 
 use super::Rtnl;
 use super::error::Error;
+use super::frame::{attributes, ip, number, u16_at};
 use super::link::Link;
 use super::request::Request;
 use crate::addr::Mac;
@@ -35,45 +29,36 @@ impl Rtnl {
             .push(NeighbourAttribute::IfIndex(link.index));
         let replies = self.dump(Request::new(
             format!("list the neighbours on {}", link.name),
-            &RouteNetlinkMessage::GetNeighbour(filter),
+            libc::RTM_GETNEIGH,
+            &filter,
         ))?;
         Ok(replies
             .iter()
-            .filter_map(|reply| match reply {
-                RouteNetlinkMessage::NewNeighbour(found) if found.header.ifindex == link.index => {
-                    decode(found)
-                }
-                _ => None,
-            })
+            .filter_map(|reply| Neighbour::decode(&reply.body, link.index))
             .collect())
     }
 }
 
-fn decode(message: &NeighbourMessage) -> Option<Neighbour> {
-    if matches!(
-        message.header.state,
-        NeighbourState::Incomplete | NeighbourState::Failed | NeighbourState::Noarp
-    ) {
-        return None;
-    }
-    let mut address = None;
-    let mut mac = None;
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => {
-                address = Some(IpAddr::V4(*ip));
-            }
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => {
-                address = Some(IpAddr::V6(*ip));
-            }
-            NeighbourAttribute::LinkLayerAddress(bytes) => {
-                mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac);
-            }
-            _ => {}
+impl Neighbour {
+    /// Reads the body of an `RTM_NEWNEIGH`: `struct ndmsg` (linux/neighbour.h), then attributes. `None` for one of
+    /// another link, or whose Ethernet address is not known.
+    fn decode(body: &[u8], index: u32) -> Option<Self> {
+        const UNKNOWN: u16 = libc::NUD_INCOMPLETE | libc::NUD_FAILED | libc::NUD_NOARP;
+        if number(body.get(4..)?)? != index || u16_at(body, 8)? & UNKNOWN != 0 {
+            return None;
         }
+        let mut address = None;
+        let mut mac = None;
+        for (kind, value) in attributes(body.get(12..)?) {
+            match kind {
+                libc::NDA_DST => address = ip(value),
+                libc::NDA_LLADDR => mac = <[u8; 6]>::try_from(value).ok().map(Mac),
+                _ => {}
+            }
+        }
+        Some(Self {
+            address: address?,
+            mac: mac?,
+        })
     }
-    Some(Neighbour {
-        address: address?,
-        mac: mac?,
-    })
 }

@@ -3,16 +3,12 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use netlink_packet_core::{NLM_F_ACK, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
+use netlink_packet_core::{Emitable, NLM_F_ACK};
 
-use super::frame;
-
-/// A netlink protocol and the type of its messages.
+/// A netlink protocol.
 pub trait Family {
     /// The protocol number (`NETLINK_*`, linux/netlink.h).
     const PROTOCOL: isize;
-    /// What is sent and received.
-    type Message: NetlinkSerializable + NetlinkDeserializable;
 }
 
 /// One request, encoded, with the words an error about it begins with.
@@ -36,11 +32,14 @@ impl<F> fmt::Debug for Request<F> {
 }
 
 impl<F: Family> Request<F> {
-    /// A request; `doing` reads like `create veth veth9f2c`.
-    pub fn new(doing: impl Into<String>, message: &F::Message) -> Self {
+    /// A request of that message type (`RTM_*`, linux/rtnetlink.h); `doing` reads like `create veth veth9f2c`.
+    ///
+    /// Type and message are given apart: an enum of all messages would bring the code for every one of them into
+    /// every plugin.
+    pub fn new(doing: impl Into<String>, kind: u16, message: &impl Emitable) -> Self {
         let mut body = vec![0; message.buffer_len()];
-        message.serialize(&mut body);
-        Self::raw(doing, message.message_type(), body)
+        message.emit(&mut body);
+        Self::raw(doing, kind, body)
     }
 
     /// A request whose body is encoded already: everything after `struct nlmsghdr`.
@@ -83,15 +82,4 @@ pub struct Reply {
     pub kind: u16,
     /// Everything after `struct nlmsghdr`.
     pub body: Vec<u8>,
-}
-
-impl Reply {
-    pub(super) fn decode<F: Family>(
-        &self,
-    ) -> Result<F::Message, <F::Message as NetlinkDeserializable>::Error> {
-        let mut header = NetlinkHeader::default();
-        header.message_type = self.kind;
-        header.length = u32::try_from(frame::HEADER.saturating_add(self.body.len())).unwrap_or(0);
-        F::Message::deserialize(&header, &self.body)
-    }
 }

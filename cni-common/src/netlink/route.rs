@@ -1,21 +1,18 @@
 //! Routes.
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "of the attributes the kernel sends, and there are more with every kernel, a few are wanted"
-)]
 
 use core::net::IpAddr;
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
     RouteType,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::addr::family_of;
 use super::error::Error;
+use super::frame::{attributes, ip, number, u16_at};
 use super::link::Link;
 use super::pauses::Pauses;
 use super::request::Request;
@@ -136,7 +133,8 @@ impl Route {
 pub fn add(link: &Link, route: &Route) -> Request<Rtnetlink> {
     Request::new(
         format!("add route {}", route.described(link)),
-        &RouteNetlinkMessage::NewRoute(route.message(link)),
+        libc::RTM_NEWROUTE,
+        &route.message(link),
     )
     .with(NLM_F_CREATE)
 }
@@ -151,7 +149,8 @@ pub fn add_only(link: &Link, route: &Route) -> Request<Rtnetlink> {
 pub fn delete(link: &Link, route: &Route) -> Request<Rtnetlink> {
     Request::new(
         format!("delete route {}", route.described(link)),
-        &RouteNetlinkMessage::DelRoute(route.message(link)),
+        libc::RTM_DELROUTE,
+        &route.message(link),
     )
 }
 
@@ -166,11 +165,12 @@ impl Rtnl {
             filter.attributes.push(RouteAttribute::Oif(link.index));
             let request = Request::new(
                 format!("list the routes through {}", link.name),
-                &RouteNetlinkMessage::GetRoute(filter),
+                libc::RTM_GETROUTE,
+                &filter,
             );
             for reply in self.dump(request)? {
-                if let RouteNetlinkMessage::NewRoute(message) = reply {
-                    found.extend(decode(&message, link.index));
+                if let Some(described) = Described::decode(&reply.body) {
+                    found.extend(described.through(link.index));
                 }
             }
         }
@@ -182,7 +182,7 @@ impl Rtnl {
     /// The index of the link by which the host reaches an address without a gateway; `None` when it is beyond
     /// one, or nowhere, or the host's own.
     pub fn neighbour_link(&mut self, address: IpAddr) -> Result<Option<u32>, Error> {
-        Ok(self.look_up(address)?.as_ref().and_then(directly))
+        Ok(self.look_up(address)?.and_then(|route| route.directly()))
     }
 
     /// Waits until packets to an address of our own are taken in, and says whether they are.
@@ -194,7 +194,7 @@ impl Rtnl {
         let mut pauses = Pauses::new(patience);
         loop {
             let route = self.look_up(address)?;
-            if route.is_some_and(|route| route.header.kind == RouteType::Local) {
+            if route.is_some_and(|route| route.kind == libc::RTN_LOCAL) {
                 return Ok(true);
             }
             if !pauses.pause() {
@@ -204,7 +204,7 @@ impl Rtnl {
     }
 
     /// The route that a packet to an address takes; `None` when there is none.
-    fn look_up(&mut self, address: IpAddr) -> Result<Option<RouteMessage>, Error> {
+    fn look_up(&mut self, address: IpAddr) -> Result<Option<Described>, Error> {
         let cidr = Cidr::host(address);
         let mut wanted = RouteMessage::default();
         wanted.header.address_family = family_of(cidr);
@@ -214,17 +214,14 @@ impl Rtnl {
             .push(RouteAttribute::Destination(address.into()));
         let request = Request::new(
             format!("look up the route to {address}"),
-            &RouteNetlinkMessage::GetRoute(wanted),
+            libc::RTM_GETROUTE,
+            &wanted,
         );
-        let replies = match self.get(request) {
-            Ok(replies) => replies,
-            Err(error) if error.is_absent() || unreachable(&error) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        Ok(replies.into_iter().find_map(|reply| match reply {
-            RouteNetlinkMessage::NewRoute(message) => Some(message),
-            _ => None,
-        }))
+        match self.get(request) {
+            Ok(reply) => Ok(Described::decode(&reply.body)),
+            Err(error) if error.is_absent() || unreachable(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -235,95 +232,127 @@ fn unreachable(error: &Error) -> bool {
     )
 }
 
-fn directly(message: &RouteMessage) -> Option<u32> {
-    let through_gateway = message.attributes.iter().any(|attribute| {
-        matches!(
-            attribute,
-            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) | RouteAttribute::MultiPath(_)
-        )
-    });
-    if through_gateway || message.header.kind != RouteType::Unicast {
-        return None;
-    }
-    message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Oif(index) => Some(*index),
-            _ => None,
-        })
+/// A route as the kernel describes it.
+struct Described {
+    /// Its type (`RTN_*`).
+    kind: u8,
+    /// What all its next hops share.
+    shared: Route,
+    /// Its next hops; one, unless several share the traffic.
+    hops: Vec<Hop>,
 }
 
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
-        RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
-        _ => None,
-    }
+#[derive(Clone, Copy, Default)]
+struct Hop {
+    /// The index of the link (`RTA_OIF`).
+    oif: Option<u32>,
+    gw: Option<IpAddr>,
+    /// Whether the gateway is of the other family (`RTA_VIA`).
+    via: bool,
 }
 
-/// The routes through the link that a message describes: one, or one for each of its next hops there.
-fn decode(message: &RouteMessage, index: u32) -> Vec<Route> {
-    let family = match message.header.address_family {
-        AddressFamily::Inet => Family::V4,
-        AddressFamily::Inet6 => Family::V6,
-        _ => return Vec::new(),
-    };
-    if message.header.kind != RouteType::Unicast {
-        return Vec::new();
-    }
-    let mut route = Route::new(family.default_route(), None);
-    route.table = u32::from(message.header.table);
-    route.scope = Some(u8::from(message.header.scope));
-    route.protocol = u8::from(message.header.protocol);
-    route.onlink = message.header.flags.contains(RouteFlags::Onlink);
-    let mut hops = Vec::new();
-    let mut through = None;
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(dst) => {
-                let prefix = message.header.destination_prefix_length;
-                let Some(dst) = ip(dst).and_then(|dst| Cidr::new(dst, prefix)) else {
-                    return Vec::new();
-                };
-                route.dst = dst;
+impl Described {
+    /// Reads the body of an `RTM_NEWROUTE`: `struct rtmsg` (linux/rtnetlink.h), then attributes. `None` for families
+    /// other than IPv4 and IPv6.
+    fn decode(body: &[u8]) -> Option<Self> {
+        let [family, prefix, _, _, table, protocol, scope, kind] = *body.first_chunk()?;
+        let family = match libc::c_int::from(family) {
+            libc::AF_INET => Family::V4,
+            libc::AF_INET6 => Family::V6,
+            _ => return None,
+        };
+        let mut shared = Route::new(family.default_route(), None);
+        shared.table = u32::from(table);
+        shared.scope = Some(scope);
+        shared.protocol = protocol;
+        let flags = RouteFlags::from_bits_retain(number(body.get(8..)?)?);
+        shared.onlink = flags.contains(RouteFlags::Onlink);
+        let mut only = Hop::default();
+        let mut hops = Vec::new();
+        for (attribute, value) in attributes(body.get(12..)?) {
+            match attribute {
+                libc::RTA_DST => shared.dst = Cidr::new(ip(value)?, prefix)?,
+                libc::RTA_TABLE => shared.table = number(value)?,
+                libc::RTA_PRIORITY => shared.priority = number(value),
+                libc::RTA_METRICS => shared.decode_metrics(value),
+                libc::RTA_MULTIPATH => hops = next_hops(value),
+                _ => only.decode(attribute, value),
             }
-            RouteAttribute::Gateway(gateway) => route.gw = ip(gateway),
-            RouteAttribute::Oif(oif) => through = Some(*oif),
-            RouteAttribute::Table(table) => route.table = *table,
-            RouteAttribute::Priority(priority) => route.priority = Some(*priority),
-            RouteAttribute::Metrics(metrics) => route.decode_metrics(metrics),
-            RouteAttribute::MultiPath(next) => hops.clone_from(next),
-            _ => {}
+        }
+        if hops.is_empty() {
+            hops.push(only);
+        }
+        Some(Self { kind, shared, hops })
+    }
+
+    /// The link of a unicast route that goes through no gateway.
+    fn directly(&self) -> Option<u32> {
+        match self.hops.as_slice() {
+            [hop] if self.kind == libc::RTN_UNICAST && hop.gw.is_none() && !hop.via => hop.oif,
+            _ => None,
         }
     }
-    if hops.is_empty() {
-        return if through == Some(index) {
-            vec![route]
+
+    /// The unicast routes through a link: one, or one for each of the next hops there.
+    fn through(self, index: u32) -> impl Iterator<Item = Route> {
+        let hops = if self.kind == libc::RTN_UNICAST {
+            self.hops
         } else {
             Vec::new()
         };
+        let here = hops.into_iter().filter(move |hop| hop.oif == Some(index));
+        here.map(move |hop| Route {
+            gw: hop.gw,
+            ..self.shared
+        })
     }
-    let here = hops.iter().filter(|hop| hop.interface_index == index);
-    here.map(|hop| {
-        let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Gateway(gateway) => ip(gateway),
-            _ => None,
-        });
-        Route {
-            gw: gateway,
-            ..route
+}
+
+impl Hop {
+    fn decode(&mut self, attribute: u16, value: &[u8]) {
+        // linux/rtnetlink.h; libc lacks it.
+        const RTA_VIA: u16 = 18;
+        match attribute {
+            libc::RTA_OIF => self.oif = number(value),
+            libc::RTA_GATEWAY => self.gw = ip(value),
+            RTA_VIA => self.via = true,
+            _ => {}
         }
-    })
-    .collect()
+    }
+}
+
+/// Reads an `RTA_MULTIPATH`: each `struct rtnexthop` (linux/rtnetlink.h) is followed by its attributes.
+fn next_hops(value: &[u8]) -> Vec<Hop> {
+    const RTNEXTHOP: usize = 8;
+    let mut rest = value;
+    let mut hops = Vec::new();
+    while let Some(length) = u16_at(rest, 0).map(usize::from) {
+        let (Some(header), Some(inner)) = (rest.get(..RTNEXTHOP), rest.get(RTNEXTHOP..length))
+        else {
+            break;
+        };
+        let mut hop = Hop {
+            oif: header.get(4..).and_then(number),
+            ..Hop::default()
+        };
+        for (attribute, value) in attributes(inner) {
+            hop.decode(attribute, value);
+        }
+        hops.push(hop);
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    hops
 }
 
 impl Route {
-    fn decode_metrics(&mut self, metrics: &[RouteMetric]) {
-        for metric in metrics {
+    fn decode_metrics(&mut self, metrics: &[u8]) {
+        // linux/rtnetlink.h, `RTAX_*`.
+        const MTU: u16 = 2;
+        const ADVMSS: u16 = 8;
+        for (metric, value) in attributes(metrics) {
             match metric {
-                RouteMetric::Mtu(mtu) => self.mtu = Some(*mtu),
-                RouteMetric::Advmss(advmss) => self.advmss = Some(*advmss),
+                MTU => self.mtu = number(value),
+                ADVMSS => self.advmss = number(value),
                 _ => {}
             }
         }

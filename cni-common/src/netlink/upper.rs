@@ -29,7 +29,7 @@ impl Rtnl {
         message
             .attributes
             .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]));
-        match self.add_link(doing, message) {
+        match self.add_link(doing, &message) {
             Err(error) if error.errno == libc::EINVAL => Ok(()),
             other => other,
         }
@@ -85,7 +85,7 @@ mod tests {
         ];
         let error = Rtnl::open()
             .unwrap()
-            .add_link("create n0".into(), message)
+            .add_link("create n0".into(), &message)
             .unwrap_err();
         assert_eq!(
             error.to_string(),

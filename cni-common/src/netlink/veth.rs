@@ -51,7 +51,7 @@ impl Rtnl {
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]));
-        self.add_link(format!("create veth {}", veth.name), message)
+        self.add_link(format!("create veth {}", veth.name), &message)
     }
 }
 

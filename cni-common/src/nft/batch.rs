@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_netfilter::NetfilterMessage;
 
-use super::wire::{self, Stay};
+use super::wire::{self, Stay, request};
 use super::{BaseChain, Generation, Netfilter, Set, Statement, Table, compile, line};
 use crate::netlink::Request;
 
@@ -45,7 +45,7 @@ impl Batch {
     }
 
     fn push(&mut self, doing: String, message: &NetfilterMessage, flags: u16) {
-        self.requests.push(Request::new(doing, message).with(flags));
+        self.requests.push(request(doing, message).with(flags));
     }
 
     /// Makes a table unless it exists.
@@ -127,16 +127,13 @@ impl Batch {
 
     /// The messages in their order; `None` when there is nothing to do.
     pub(super) fn into_requests(self) -> Option<Vec<Request<Netfilter>>> {
-        let mut requests = vec![Request::new(
-            "start a transaction",
-            &wire::begin(self.after),
-        )];
+        let mut requests = vec![request("start a transaction", &wire::begin(self.after))];
         let mut changes = self.requests;
         // The end of a batch is acknowledged only by recent kernels.
         let last = changes.pop()?.acked();
         requests.append(&mut changes);
         requests.push(last);
-        requests.push(Request::new("end the transaction", &wire::end()));
+        requests.push(request("end the transaction", &wire::end()));
         Some(requests)
     }
 }

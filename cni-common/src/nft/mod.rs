@@ -19,13 +19,12 @@ use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use netlink_packet_netfilter::NetfilterMessage;
-
 pub use batch::{Batch, Where};
 pub use statement::{Is, Place, Statement, line};
 
 use crate::addr::Family;
 use crate::netlink::{self, Connection, Error, Request};
+use wire::request;
 
 /// nfnetlink.
 #[derive(Debug)]
@@ -33,7 +32,6 @@ pub enum Netfilter {}
 
 impl netlink::Family for Netfilter {
     const PROTOCOL: isize = netlink_sys::protocols::NETLINK_NETFILTER;
-    type Message = NetfilterMessage;
 }
 
 /// What packets a table sees.
@@ -234,31 +232,30 @@ impl Nft {
     /// The generation of the ruleset.
     pub fn generation(&mut self) -> Result<Generation, Error> {
         let doing = "read the generation of the ruleset";
-        let request = Request::new(doing, &wire::get_generation());
+        let request = request(doing, &wire::get_generation());
         self.connection
-            .get_raw(request)?
-            .iter()
-            .find_map(|reply| answer::generation(&reply.body))
+            .get(request)
+            .map(|reply| answer::generation(&reply.body))?
             .ok_or_else(|| Error::protocol(doing, "the answer holds none"))
     }
 
     /// A chain, if it exists.
     pub fn chain(&mut self, table: &Table, name: &str) -> Result<Option<FoundChain>, Error> {
         let doing = format!("look up chain {table} {name}");
-        let request = Request::new(doing, &wire::get_chain(table, name));
+        let request = request(doing, &wire::get_chain(table, name));
         Ok(self.one(request)?.as_deref().map(answer::chain))
     }
 
     /// A set, if it exists.
     pub fn set(&mut self, table: &Table, name: &str) -> Result<Option<FoundSet>, Error> {
         let doing = format!("look up set {table} {name}");
-        let request = Request::new(doing, &wire::get_set(table, name));
+        let request = request(doing, &wire::get_set(table, name));
         Ok(self.one(request)?.as_deref().and_then(answer::set))
     }
 
     /// The sets of a table; none when there is no such table.
     pub fn sets(&mut self, table: &Table) -> Result<Vec<FoundSet>, Error> {
-        let request = Request::new(format!("list the sets of {table}"), &wire::get_sets(table));
+        let request = request(format!("list the sets of {table}"), &wire::get_sets(table));
         let found = self.all(request)?;
         Ok(found.iter().filter_map(|body| answer::set(body)).collect())
     }
@@ -271,7 +268,7 @@ impl Nft {
         address: IpAddr,
     ) -> Result<Option<Element>, Error> {
         let doing = format!("look up {address} in set {table} {set}");
-        let request = Request::new(doing, &wire::get_element(table, set, address));
+        let request = request(doing, &wire::get_element(table, set, address));
         let found = self.one(request)?;
         Ok(found.and_then(|body| answer::elements(&body).into_iter().next()))
     }
@@ -279,7 +276,7 @@ impl Nft {
     /// The elements of a set, and none when there is no such set. One that is leaving may be among them.
     pub fn elements(&mut self, table: &Table, set: &str) -> Result<Vec<Element>, Error> {
         let doing = format!("list the elements of set {table} {set}");
-        let request = Request::new(doing, &wire::get_elements(table, set));
+        let request = request(doing, &wire::get_elements(table, set));
         let found = self.all(request)?;
         Ok(found
             .iter()
@@ -292,7 +289,7 @@ impl Nft {
     /// What it costs does not grow with the set. It is a question of its own on a socket of its own.
     pub fn some_elements(table: &Table, set: &str) -> Result<Vec<Element>, Error> {
         let doing = format!("look into set {table} {set}");
-        let request = Request::new(doing, &wire::get_elements(table, set));
+        let request = request(doing, &wire::get_elements(table, set));
         match Connection::<Netfilter>::open()?.first_of_dump(request) {
             Ok(replies) => Ok(replies
                 .iter()
@@ -306,7 +303,7 @@ impl Nft {
     /// The rules of a chain, or of the whole table; none when there is no such table or chain.
     pub fn rules(&mut self, table: &Table, chain: Option<&str>) -> Result<Vec<FoundRule>, Error> {
         let doing = format!("list the rules of {table} {}", chain.unwrap_or_default());
-        let request = Request::new(doing.trim_end(), &wire::get_rules(table, chain));
+        let request = request(doing.trim_end(), &wire::get_rules(table, chain));
         let found = self.all(request)?;
         Ok(found
             .iter()
@@ -332,15 +329,15 @@ impl Nft {
     }
 
     fn one(&mut self, request: Request<Netfilter>) -> Result<Option<Vec<u8>>, Error> {
-        match self.connection.get_raw(request) {
-            Ok(replies) => Ok(replies.into_iter().next().map(|reply| reply.body)),
+        match self.connection.get(request) {
+            Ok(reply) => Ok(Some(reply.body)),
             Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     fn all(&mut self, request: Request<Netfilter>) -> Result<Vec<Vec<u8>>, Error> {
-        match self.connection.dump_raw(request) {
+        match self.connection.dump(request) {
             Ok(replies) => Ok(replies.into_iter().map(|reply| reply.body).collect()),
             Err(error) if error.is_absent() => Ok(Vec::new()),
             Err(error) => Err(error),

@@ -5,7 +5,7 @@
 
 use core::net::IpAddr;
 
-use netlink_packet_core::DefaultNla;
+use netlink_packet_core::{DefaultNla, NetlinkSerializable};
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, GenMessage, Hook as HookAttribute, InetHookNumber,
     ListAttribute, NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute,
@@ -16,9 +16,11 @@ use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProto
 
 use super::compile::Expr;
 use super::{
-    BaseChain, ChainKind, Generation, Hook, Set, Table, TableFamily, expression, userdata,
+    BaseChain, ChainKind, Generation, Hook, Netfilter, Set, Table, TableFamily, expression,
+    userdata,
 };
 use crate::addr::Family;
+use crate::netlink::Request;
 
 /// `NFNL_SUBSYS_NFTABLES` (linux/netfilter/nfnetlink.h): what a batch is for.
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
@@ -44,6 +46,12 @@ fn protocol(family: TableFamily) -> NetfilterProtoFamily {
 }
 
 /// The end or the start of a transaction; with a generation, one that fails if another came in between.
+/// The request that sends a message.
+pub(super) fn request(doing: impl Into<String>, message: &NetfilterMessage) -> Request<Netfilter> {
+    let kind = NetlinkSerializable::message_type(message);
+    Request::new(doing, kind, message)
+}
+
 fn control(inner: ControlMessage) -> NetfilterMessage {
     let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFNL_SUBSYS_NFTABLES);
     NetfilterMessage::new(header, inner)
