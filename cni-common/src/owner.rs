@@ -25,6 +25,9 @@ const VERSION: &str = "plumb1";
 /// at most 255 (`IFALIASZ`, linux/if.h).
 const MAX_LEN: usize = 250;
 
+/// The longest further name of a link in bytes (`ALTIFNAMSIZ`, linux/if.h, less the NUL).
+const ALTNAME: usize = 127;
+
 impl Owner {
     /// A hash that is the same on every machine and in every release: FNV-1a, 128 bit, folded to 64.
     pub fn hash(&self) -> u64 {
@@ -40,20 +43,36 @@ impl Owner {
     /// `plumb1 HASH NETWORK/CONTAINER/IFNAME`, cut to 250 bytes; the hash comes first so that it survives the
     /// cut.
     pub fn tag(&self) -> String {
-        let mut text = format!("{VERSION} {:016x} {self}", self.hash());
-        // All parts are ASCII by construction or at least valid UTF-8: an interface name may be any UTF-8.
-        let mut end = text.len().min(MAX_LEN);
-        while !text.is_char_boundary(end) {
-            end = end.saturating_sub(1);
-        }
-        text.truncate(end);
-        text
+        cut(format!("{VERSION} {:016x} {self}", self.hash()), MAX_LEN)
+    }
+
+    /// The tag as a further name of a link, which holds neither spaces nor slashes; `what` tells apart what one
+    /// attachment has several of.
+    ///
+    /// `plumb1:HASH:WHAT:NETWORK:CONTAINER:IFNAME`, cut to 127 bytes.
+    pub fn altname(&self, what: &str) -> String {
+        let (network, container, ifname) = (&self.network, &self.container, &self.ifname);
+        let hash = self.hash();
+        cut(
+            format!("{VERSION}:{hash:016x}:{what}:{network}:{container}:{ifname}"),
+            ALTNAME,
+        )
     }
 
     /// Whether `text` is this owner's tag.
     pub fn owns(&self, text: &str) -> bool {
         text == self.tag()
     }
+}
+
+/// Cuts to so many bytes, between two characters: an interface name may be any UTF-8.
+fn cut(mut text: String, most: usize) -> String {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    text.truncate(end);
+    text
 }
 
 impl fmt::Display for Owner {
@@ -81,6 +100,18 @@ impl Tag {
         let hash = parts.next().filter(|hash| hash.len() == 16)?;
         let hash = u64::from_str_radix(hash, 16).ok()?;
         let names = parts.next()?.to_owned();
+        Some(Self { hash, names })
+    }
+
+    /// Reads a further name of a link as [`Owner::altname`] makes it; `None` for anything else.
+    pub fn parse_altname(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(4, ':');
+        if parts.next() != Some(VERSION) {
+            return None;
+        }
+        let hash = parts.next().filter(|hash| hash.len() == 16)?;
+        let hash = u64::from_str_radix(hash, 16).ok()?;
+        let names = parts.nth(1)?.replace(':', "/");
         Some(Self { hash, names })
     }
 
@@ -174,6 +205,23 @@ mod tests {
         let long = owner(&"n".repeat(100), &"c".repeat(200), "eth0");
         assert_eq!(long.tag().len(), MAX_LEN);
         assert_eq!(Tag::parse(&long.tag()).unwrap().hash, long.hash());
+    }
+
+    #[test]
+    fn a_further_name_says_the_same_within_127_bytes() {
+        let one = owner("net", "c1", "eth0");
+        assert_eq!(one.altname("q5"), "plumb1:426de9da7132605b:q5:net:c1:eth0");
+        let long = owner("net", &"c".repeat(200), "eth0");
+        assert_eq!(long.altname("q5").len(), ALTNAME);
+        for owner in [one, long] {
+            let tag = Tag::parse_altname(&owner.altname("q5")).unwrap();
+            assert_eq!(tag.hash, owner.hash());
+            assert!(tag.is_of(&owner.network));
+            assert!(!tag.is_of(&NetworkName::parse("ne").unwrap()));
+        }
+        for other in ["enp0s1", "plumb1:1:q5:net", "plumb1:426de9da7132605b:q5"] {
+            assert_eq!(Tag::parse_altname(other), None, "{other:?}");
+        }
     }
 
     #[test]

@@ -6,5 +6,6 @@ pub mod inside;
 pub mod ipam;
 pub mod keys;
 pub mod mac;
+pub mod master;
 pub mod namespace;
 pub mod routes;

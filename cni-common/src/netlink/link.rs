@@ -6,6 +6,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkInfo, LinkMe
 use super::error::Error;
 use super::frame::{attributes, number, text};
 use super::request::Request;
+use super::vlan::Vlan;
 use super::{Rtnetlink, Rtnl};
 use crate::addr::Mac;
 use crate::ident::IfName;
@@ -39,6 +40,10 @@ pub struct Link {
     pub peer_netns_id: Option<i32>,
     /// The alias (`IFLA_IFALIAS`).
     pub alias: Option<String>,
+    /// Further names (`IFLA_ALT_IFNAME`, kernel 5.5 and later).
+    pub altnames: Vec<String>,
+    /// What it is as a VLAN link (`IFLA_INFO_DATA`).
+    pub vlan: Option<Vlan>,
     /// Its state as a bridge port (`IFLA_INFO_SLAVE_DATA`).
     pub port: Option<Port>,
 }
@@ -76,6 +81,16 @@ impl Link {
         self.kind.as_deref() == Some("bridge")
     }
 
+    /// Whether it is a VLAN link.
+    pub fn is_vlan(&self) -> bool {
+        self.kind.as_deref() == Some("vlan")
+    }
+
+    /// Whether it is a macvlan link.
+    pub fn is_macvlan(&self) -> bool {
+        self.kind.as_deref() == Some("macvlan")
+    }
+
     /// Whether it is one end of a veth pair.
     pub fn is_veth(&self) -> bool {
         self.kind.as_deref() == Some("veth")
@@ -100,6 +115,8 @@ impl Link {
             peer: None,
             peer_netns_id: None,
             alias: None,
+            altnames: Vec::new(),
+            vlan: None,
             port: None,
         };
         for (kind, value) in attributes(body.get(IFINFOMSG..)?) {
@@ -115,6 +132,11 @@ impl Link {
                     link.peer_netns_id = value.first_chunk().map(|id| i32::from_ne_bytes(*id));
                 }
                 libc::IFLA_LINKINFO => link.decode_info(value),
+                libc::IFLA_PROP_LIST => {
+                    let names =
+                        attributes(value).filter(|(kind, _)| *kind == libc::IFLA_ALT_IFNAME);
+                    link.altnames.extend(names.map(|(_, name)| text(name)));
+                }
                 _ => {}
             }
         }
@@ -126,6 +148,8 @@ impl Link {
         for (kind, value) in attributes(info) {
             match kind {
                 libc::IFLA_INFO_KIND => self.kind = Some(text(value)),
+                // Its kind comes before it.
+                libc::IFLA_INFO_DATA if self.is_vlan() => self.vlan = Some(Vlan::decode(value)),
                 libc::IFLA_INFO_SLAVE_KIND => bridge_port = text(value) == "bridge",
                 libc::IFLA_INFO_SLAVE_DATA if bridge_port => self.port = Some(Port::decode(value)),
                 _ => {}
@@ -172,7 +196,7 @@ pub fn index_of(name: &IfName) -> Option<u32> {
     nix::net::if_::if_nametoindex(name.as_str()).ok()
 }
 
-fn query(attributes: Vec<LinkAttribute>, index: u32) -> LinkMessage {
+pub(super) fn query(attributes: Vec<LinkAttribute>, index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.attributes = attributes;
@@ -205,7 +229,7 @@ impl Rtnl {
         ))
     }
 
-    fn one_link(&mut self, request: Request<Rtnetlink>) -> Result<Option<Link>, Error> {
+    pub(super) fn one_link(&mut self, request: Request<Rtnetlink>) -> Result<Option<Link>, Error> {
         match self.get(request) {
             Ok(reply) => Ok(Link::decode(&reply.body)),
             Err(error) if error.errno == libc::ENODEV => Ok(None),
@@ -226,7 +250,7 @@ impl Rtnl {
         Ok(ports.into_iter().filter(ours).collect())
     }
 
-    fn list_links(&mut self, filter: Vec<LinkAttribute>) -> Result<Vec<Link>, Error> {
+    pub(super) fn list_links(&mut self, filter: Vec<LinkAttribute>) -> Result<Vec<Link>, Error> {
         let request = Request::new("list links", libc::RTM_GETLINK, &query(filter, 0));
         let replies = self.dump(request)?;
         Ok(replies

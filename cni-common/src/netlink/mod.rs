@@ -6,19 +6,23 @@
 //! and of some sixty attributes a few are wanted. Those are read one by one.
 
 pub mod addr;
+pub mod altname;
 pub mod bridge;
 mod change;
 mod connection;
+mod default_route;
 mod detach;
 pub mod error;
 mod frame;
 pub mod link;
+pub mod macvlan;
 pub mod neigh;
 mod pauses;
 mod request;
 pub mod route;
 pub mod upper;
 pub mod veth;
+pub mod vlan;
 
 pub use change::LinkChange;
 

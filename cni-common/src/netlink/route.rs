@@ -233,11 +233,11 @@ fn unreachable(error: &Error) -> bool {
 }
 
 /// A route as the kernel describes it.
-struct Described {
+pub(super) struct Described {
     /// Its type (`RTN_*`).
-    kind: u8,
+    pub(super) kind: u8,
     /// What all its next hops share.
-    shared: Route,
+    pub(super) shared: Route,
     /// Its next hops; one, unless several share the traffic.
     hops: Vec<Hop>,
 }
@@ -254,7 +254,7 @@ struct Hop {
 impl Described {
     /// Reads the body of an `RTM_NEWROUTE`: `struct rtmsg` (linux/rtnetlink.h), then attributes. `None` for families
     /// other than IPv4 and IPv6.
-    fn decode(body: &[u8]) -> Option<Self> {
+    pub(super) fn decode(body: &[u8]) -> Option<Self> {
         let [family, prefix, _, _, table, protocol, scope, kind] = *body.first_chunk()?;
         let family = match libc::c_int::from(family) {
             libc::AF_INET => Family::V4,
@@ -283,6 +283,11 @@ impl Described {
             hops.push(only);
         }
         Some(Self { kind, shared, hops })
+    }
+
+    /// The link of the first next hop.
+    pub(super) fn first_link(&self) -> Option<u32> {
+        self.hops.first().and_then(|hop| hop.oif)
     }
 
     /// The link of a unicast route that goes through no gateway.
