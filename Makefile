@@ -56,7 +56,7 @@ lint-clippy:
 lint-doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --target $(TARGET) --workspace --no-deps --quiet
 lint-shell:
-	shellcheck $$(git grep -lI -e '^#!/bin/sh' -e '^#!/usr/bin/env bash')
+	shellcheck -x $$(git grep -lI -e '^#!/bin/sh' -e '^#!/usr/bin/env bash')
 
 # Each file appears complete or not at all, also where a runtime is executing the one it replaces.
 install: build
