@@ -83,11 +83,11 @@ pub(super) fn interface(text: &str) -> Result<String, String> {
     let valid = (1..=15).contains(&text.len())
         && text != "."
         && text != ".."
-        && !text.contains(|each: char| each.is_ascii_whitespace() || each == '/' || each == ':');
+        && !text.contains(|each: char| each.is_ascii_whitespace() || "/:%".contains(each));
     if valid {
         Ok(text.to_owned())
     } else {
-        Err("must be 1 to 15 characters without space, '/' or ':'".into())
+        Err("must be 1 to 15 characters without space, '/', ':' or '%'".into())
     }
 }
 

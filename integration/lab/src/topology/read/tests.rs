@@ -192,6 +192,18 @@ const BAD: &[(&str, &str, usize, &str)] = &[
         "1 to 15 characters",
     ),
     (
+        "interface = \"eth0\"\naddress = [",
+        "interface = \"eth%d\"\naddress = [",
+        34,
+        "'%'",
+    ),
+    (
+        "net.ipv4.ip_forward",
+        "kernel.panic",
+        12,
+        "is a setting of the whole machine",
+    ),
+    (
         "02:00:00:00:00:01",
         "03:00:00:00:00:01",
         37,
