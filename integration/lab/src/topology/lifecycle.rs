@@ -65,7 +65,9 @@ pub(super) fn up(request: &Request) -> Result<ExitCode, Error> {
         plugins,
         ..State::default()
     })?;
-    say(&format!("{name}: {}", topology.description));
+    if !topology.description.is_empty() {
+        say(&format!("{name}: {}", topology.description));
+    }
     let followed = Holder::start(&store)
         .and_then(|holder| holder.follow(&store, |step| say(&format!("  {step}"))));
     if let Err(error) = followed {
@@ -80,7 +82,7 @@ pub(super) fn up(request: &Request) -> Result<ExitCode, Error> {
     } else {
         ExitCode::SUCCESS
     };
-    hints(&topology);
+    hints(&topology, &name)?;
     Ok(outcome)
 }
 
@@ -208,7 +210,8 @@ fn clear_away(store: &Store) -> Result<(), Error> {
     store.clear()
 }
 
-fn hints(topology: &Topology) {
+/// What can be done with the lab, to be typed as it stands.
+fn hints(topology: &Topology, name: &str) -> Result<(), Error> {
     let program = std::env::args()
         .next()
         .unwrap_or_else(|| "topology".to_owned());
@@ -218,10 +221,16 @@ fn hints(topology: &Topology) {
         .find(|node| node.kind == Kind::Container)
         .or(topology.nodes.first());
     let node = inner.map_or("NODE", |node| node.name.as_str());
+    // The only lab needs no name.
+    let which = match Store::all()?.len() {
+        0 | 1 => String::new(),
+        _ => format!(" --name {name}"),
+    };
     say(&format!(
-        "\nenter a node     {program} exec {node}\nlook at it       {program} inspect\ndraw the graph   {program} graph --format svg > {0}.svg\ntake it down     {program} down",
-        topology.name
+        "\nenter a node     {program} exec{which} {node}\nlook at it       {program} inspect{which}\n\
+         draw the graph   {program} graph{which} --format svg > {name}.svg\ntake it down     {program} down{which}"
     ));
+    Ok(())
 }
 
 /// Takes a lab down and leaves nothing of it, also when its holder has died before.

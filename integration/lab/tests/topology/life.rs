@@ -127,8 +127,17 @@ fn a_second_up_is_refused_and_the_lab_stays_as_it_is() {
 #[test]
 fn labs_of_several_names_live_side_by_side() {
     let bench = Bench::new(User::Caller);
-    succeeds(bench.up().args(["--name", "one"]));
-    succeeds(bench.up().args(["--name", "two"]));
+    let said = succeeds(bench.up().args(["--name", "one"]));
+    assert!(said.contains("/topology down\n"), "{said}");
+    let said = succeeds(bench.up().args(["--name", "two"]));
+    for hint in [
+        "exec --name two ",
+        "graph --name two ",
+        "> two.svg",
+        "down --name two\n",
+    ] {
+        assert!(said.contains(hint), "{hint:?} is not in {said}");
+    }
     assert!(
         bench
             .fails(&["down"])
