@@ -128,6 +128,8 @@ pub fn read<C: Configuration>(
     };
     problems.finish()?;
 
+    // Where lines go has been decided by now: this finds the faults.
+    LogConfig::read(&object);
     let ipam = object
         .object("ipam")
         .and_then(|ipam| ipam.text("type").map(str::to_owned));

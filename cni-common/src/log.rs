@@ -56,6 +56,7 @@ impl LogConfig {
             let path = value.string().filter(|path| !path.is_empty())?;
             if !path.starts_with('/') {
                 value.refuse("must be an absolute path");
+                return None;
             }
             Some(PathBuf::from(path))
         });
@@ -99,6 +100,8 @@ pub fn start(subject: impl Into<String>, config: &LogConfig) {
             .create(true)
             .append(true)
             .mode(0o640)
+            // A named pipe without a reader must not hold the call up.
+            .custom_flags(libc::O_NONBLOCK)
             .open(path)
     });
     let (file, failure) = match opened {

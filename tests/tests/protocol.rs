@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use plumb_tests::{Container, Host, Outcome, Plugin, Value, conf, json};
 
@@ -179,6 +181,44 @@ fn a_refusal_is_told_on_stderr_as_well() {
             );
             assert!(stderr.contains(&line), "{line:?} is not in {stderr:?}");
             assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    });
+}
+
+#[test]
+fn impossible_keys_of_the_log_are_refused() {
+    each(|plugin, conf, c1| {
+        let call = plugin
+            .clone()
+            .key("logFile", json!("relative.log"))
+            .key("logLevel", json!("loud"));
+        let error = call
+            .add(c1, &conf)
+            .fails_with(7, "logFile: \"relative.log\" must be an absolute path");
+        let text = error["msg"].as_str().unwrap();
+        assert!(text.contains("logLevel: \"loud\" must be"), "{text}");
+        assert!(!Path::new("relative.log").exists());
+    });
+}
+
+#[test]
+fn a_log_that_cannot_be_written_costs_a_warning_and_not_the_call() {
+    each(|plugin, conf, c1| {
+        for (file, words) in [
+            ("/run/pipe", "logFile /run/pipe"),
+            ("/run", "logFile /run"),
+            ("/no/dir", "logFile /no/dir"),
+        ] {
+            // A named pipe that nobody reads.
+            let made = Command::new("mkfifo").arg("/run/pipe").status().unwrap();
+            assert!(made.success());
+            let call = plugin.clone().key("logFile", json!(file));
+            let began = Instant::now();
+            let outcome = call.del(c1, &conf);
+            assert!(began.elapsed() < Duration::from_secs(5));
+            assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+            outcome.succeeds();
+            fs::remove_file("/run/pipe").unwrap();
         }
     });
 }
