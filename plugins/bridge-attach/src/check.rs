@@ -184,7 +184,7 @@ pub(crate) fn status(call: &StatusCall<Config>) -> Result<(), Error> {
         return Err(Error::new(
             Code::NotAvailable,
             format!(
-                "bridge: {name:?} exists and is not a bridge but a link of kind {}",
+                "bridge: \"{name}\" exists and is not a bridge but a link of kind {}",
                 link.kind.as_deref().unwrap_or("hardware")
             ),
         ));

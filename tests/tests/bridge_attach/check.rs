@@ -162,4 +162,7 @@ fn status_asks_the_ipam_plugin() {
         .fails_with(50, "pool is empty");
     let nowhere = layer3(json!({ "ipam": { "type": "nowhere" } }));
     plugin(&host).status(nowhere).fails_with(50, "nowhere");
+    plugin(&host)
+        .status(layer2(json!({ "bridge": "lo" })))
+        .fails_with(50, "bridge: \"lo\" exists and is not a bridge");
 }
