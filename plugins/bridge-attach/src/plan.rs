@@ -167,7 +167,8 @@ pub(crate) enum GatewayStep {
 /// Decides about one gateway address.
 ///
 /// A bridge keeps one IPv4 address, and of IPv6 addresses those whose subnets do not overlap: another one
-/// means that two networks took the same bridge. The other gateways of the same plan are no conflict.
+/// means that two networks took the same bridge. The other gateways of the same plan are no conflict, nor are
+/// link-local addresses, of which every link has the kernel's and may have more.
 pub(crate) fn gateway_step(
     wanted: Cidr,
     present: &[Cidr],
@@ -183,7 +184,8 @@ pub(crate) fn gateway_step(
         .filter(|other| {
             other.family() == wanted.family()
                 && !planned.contains(other)
-                && (other.family() == Family::V4 || other.overlaps(wanted))
+                && (other.family() == Family::V4
+                    || (other.overlaps(wanted) && !is_link_local(*other)))
         })
         .collect();
     match conflicts.first() {
@@ -191,6 +193,10 @@ pub(crate) fn gateway_step(
         Some(_) if force => GatewayStep::Replace(conflicts),
         Some(first) => GatewayStep::Refuse(*first),
     }
+}
+
+fn is_link_local(cidr: Cidr) -> bool {
+    matches!(cidr.address(), IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 #[cfg(test)]

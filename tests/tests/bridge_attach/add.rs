@@ -361,3 +361,25 @@ fn dns_of_the_configuration_stands_in_the_result() {
     let (_c1, result) = attached(&host, "c1", &layer3(json!({ "dns": dns })));
     assert_eq!(result["dns"], dns);
 }
+
+#[test]
+fn a_link_local_gateway_stands_beside_the_bridges_own_address() {
+    let (host, ipam) = host();
+    for (name, address) in [("c1", "fd01::2/64"), ("c2", "fd01::3/64")] {
+        ipam.gives(
+            name,
+            json!({ "ips": [{ "address": address, "gateway": "fe80::1" }] }),
+        );
+        let (container, _) = attached(
+            &host,
+            name,
+            &layer3(json!({ "isDefaultGateway": true, "forceAddress": true })),
+        );
+        assert!(container.ping("fe80::1%eth0"));
+        let default = "default via fe80::1 dev eth0";
+        let routes = container.sh("ip -6 route");
+        assert!(routes.contains(default), "{routes}");
+    }
+    let addresses = host.addrs("br0");
+    assert_eq!(addresses.len(), 2, "the kernel's own stays: {addresses:?}");
+}

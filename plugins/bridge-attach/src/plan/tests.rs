@@ -232,4 +232,9 @@ fn ipv6_addresses_conflict_only_where_they_overlap() {
     assert_eq!(step("fe80::1/64"), GatewayStep::Add);
     assert_eq!(step("10.1.0.1/24"), GatewayStep::Add);
     assert_eq!(step("fd01::9/48"), GatewayStep::Refuse(cidr("fd01::9/48")));
+    let local = cidr("fe80::1/64");
+    let kernels = [cidr("fe80::aa:bb/64")];
+    let step = |force| gateway_step(local, &kernels, &[local], force);
+    assert_eq!(step(false), GatewayStep::Add);
+    assert_eq!(step(true), GatewayStep::Add);
 }
