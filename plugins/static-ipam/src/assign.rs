@@ -217,6 +217,9 @@ fn unusable(address: Cidr) -> Option<&'static str> {
     if ip.is_multicast() {
         return Some("is a multicast address");
     }
+    if ip.is_loopback() {
+        return Some("is a loopback address");
+    }
     let broadcast = address.broadcast().map(IpAddr::V4);
     (broadcast == Some(ip)).then_some("is the broadcast address of its subnet")
 }

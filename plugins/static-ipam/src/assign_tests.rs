@@ -289,6 +289,8 @@ fn addresses_that_no_container_can_have_are_refused() {
         ("::/64", "is the unspecified address"),
         ("224.0.0.1/24", "is a multicast address"),
         ("ff02::1/64", "is a multicast address"),
+        ("127.0.0.5/8", "is a loopback address"),
+        ("::1/128", "is a loopback address"),
         ("10.1.0.255/24", "is the broadcast address"),
         ("10.1.0.5/33", "is not an address with a prefix length"),
         ("10.1.0", "is not an IPv4 or IPv6 address"),
