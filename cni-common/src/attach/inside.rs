@@ -16,6 +16,9 @@ use crate::netlink::{Rtnl, addr, route};
 use crate::netns::Netns;
 use crate::sysctl::{self, Outcome};
 
+/// The smallest MTU with which the kernel runs IPv6 on a link (`IPV6_MIN_MTU`, `linux/ipv6.h`; RFC 8200 section 5).
+const IPV6_MIN_MTU: u32 = 1280;
+
 /// What the container's interface is to have.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
@@ -67,6 +70,15 @@ impl Inside {
             addresses.any(|address| address.family() == *family)
         };
         let families: Vec<Family> = [Family::V4, Family::V6].into_iter().filter(has).collect();
+        if families.contains(&Family::V6) && link.mtu < IPV6_MIN_MTU {
+            return Err(Error::new(
+                Code::InvalidConfig,
+                format!(
+                    "mtu: {} is too small for {}, which is to have an IPv6 address: IPv6 needs {IPV6_MIN_MTU}",
+                    link.mtu, link.name
+                ),
+            ));
+        }
         if !families.is_empty() {
             self.announcer = netns
                 .run(|| prepare(&link.name, &families, setup.detection))

@@ -195,6 +195,15 @@ fn an_ipv6_address_where_ipv6_cannot_be_switched_on() {
 }
 
 #[test]
+fn an_ipv6_address_on_a_link_too_small_for_it() {
+    let (host, ipam) = host();
+    let words =
+        "mtu: 1200 is too small for eth0, which is to have an IPv6 address: IPv6 needs 1280";
+    fails_without_a_trace(&host, &layer3(json!({ "mtu": 1200 })), 7, words);
+    was_told(&ipam);
+}
+
+#[test]
 fn an_interface_that_is_deleted_under_our_hands() {
     let (host, ipam) = host();
     ipam.does("ADD", "nsenter --net=$CNI_NETNS ip link del eth0");
