@@ -316,10 +316,12 @@ fn collect<P: Plugin>(
         log::warning(format_args!(
             "cni.dev/valid-attachments is absent: nothing is removed"
         ));
-        return match delegation.find()?.filter(|_| P::DELEGATES) {
-            Some(ipam) => ipam.run(Command::Gc),
-            None => Ok(()),
-        };
+        if P::DELEGATES
+            && let Some(ipam) = delegation.find()?
+        {
+            return ipam.run(Command::Gc);
+        }
+        return Ok(());
     };
     plugin.gc(&GcCall {
         network: conf.network,
