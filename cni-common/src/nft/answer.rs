@@ -1,11 +1,8 @@
 //! What the kernel answers.
 
-use core::net::IpAddr;
-
 use super::attributes::Attributes;
-use super::{Element, FoundChain, FoundRule, FoundSet, Generation, TableFamily};
+use super::{Element, FoundChain, FoundRule, FoundSet, Generation, KeyKind, TableFamily};
 use super::{expression, parse, userdata};
-use crate::addr::Family;
 use crate::nft::statement::Statement;
 
 /// `NFTA_GEN_ID`.
@@ -33,16 +30,11 @@ pub(super) fn chain(body: &[u8]) -> FoundChain {
 
 pub(super) fn set(body: &[u8]) -> Option<FoundSet> {
     let attributes = Attributes::of(body);
-    // NFTA_SET_KEY_LEN
-    let family = match attributes.number(5)? {
-        4 => Family::V4,
-        16 => Family::V6,
-        _ => return None,
-    };
     Some(FoundSet {
         // NFTA_SET_NAME
         name: attributes.text(2)?,
-        family,
+        // NFTA_SET_KEY_TYPE
+        keys: KeyKind::of_number(attributes.number(4)?)?,
         // NFTA_SET_USERDATA
         comment: attributes
             .get(13)
@@ -51,24 +43,18 @@ pub(super) fn set(body: &[u8]) -> Option<FoundSet> {
 }
 
 /// The elements of one message: a dump packs many into one.
-pub(super) fn elements(body: &[u8]) -> Vec<Element> {
+pub(super) fn elements(body: &[u8], keys: KeyKind) -> Vec<Element> {
     // NFTA_SET_ELEM_LIST_ELEMENTS
     let list = Attributes::of(body).nested(3).unwrap_or(Attributes(&[]));
     list.all()
-        .filter_map(|(_, one)| element(Attributes(one)))
+        .filter_map(|(_, one)| element(Attributes(one), keys))
         .collect()
 }
 
-fn element(attributes: Attributes<'_>) -> Option<Element> {
-    // NFTA_SET_ELEM_KEY, NFTA_DATA_VALUE
-    let key = attributes.nested(1)?.get(1)?;
-    let address = match key.len() {
-        4 => IpAddr::from(<[u8; 4]>::try_from(key).ok()?),
-        16 => IpAddr::from(<[u8; 16]>::try_from(key).ok()?),
-        _ => return None,
-    };
+fn element(attributes: Attributes<'_>, keys: KeyKind) -> Option<Element> {
     Some(Element {
-        address,
+        // NFTA_SET_ELEM_KEY, NFTA_DATA_VALUE
+        key: keys.read(attributes.nested(1)?.get(1)?)?,
         // NFTA_SET_ELEM_USERDATA
         comment: attributes
             .get(6)

@@ -1,12 +1,10 @@
 //! A transaction: what is to be changed, all of it or nothing.
 
-use core::net::IpAddr;
-
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_netfilter::NetfilterMessage;
 
 use super::wire::{self, Stay, request};
-use super::{BaseChain, Generation, Netfilter, Set, Statement, Table, compile, line};
+use super::{BaseChain, Generation, Key, Netfilter, Set, Statement, Table, compile, line};
 use crate::netlink::Request;
 
 /// Where in its chain a rule goes.
@@ -64,28 +62,32 @@ impl Batch {
     /// Makes a set.
     pub fn add_set(&mut self, set: &Set) {
         let doing = format!("create set {} {}", set.table, set.name);
-        self.push(doing, &wire::new_set(set), NLM_F_CREATE | NLM_F_EXCL);
+        let id = u32::try_from(self.requests.len()).unwrap_or(0);
+        self.push(doing, &wire::new_set(set, id), NLM_F_CREATE | NLM_F_EXCL);
     }
 
-    /// Puts an address into a set.
-    pub fn add_element(&mut self, table: &Table, set: &str, address: IpAddr, comment: &str) {
-        let doing = format!("add {address} to set {table} {set}");
-        let message = wire::new_element(table, set, address, Some(comment), Stay::Forever);
+    /// Puts an element into a set.
+    pub fn add_element(&mut self, table: &Table, set: &str, key: impl Into<Key>, comment: &str) {
+        let key = key.into();
+        let doing = format!("add {key} to set {table} {set}");
+        let message = wire::new_element(table, set, &key, Some(comment), Stay::Forever);
         self.push(doing, &message, NLM_F_CREATE | NLM_F_EXCL);
     }
 
     /// Makes an element of a set leave at the next tick of the kernel's clock. Kernels before 6.12 accept it and
     /// do nothing: read it back ([`super::Element::leaving`]).
-    pub fn expire_element(&mut self, table: &Table, set: &str, address: IpAddr) {
-        let doing = format!("expire {address} in set {table} {set}");
-        let message = wire::new_element(table, set, address, None, Stay::Moment);
+    pub fn expire_element(&mut self, table: &Table, set: &str, key: impl Into<Key>) {
+        let key = key.into();
+        let doing = format!("expire {key} in set {table} {set}");
+        let message = wire::new_element(table, set, &key, None, Stay::Moment);
         self.push(doing, &message, NLM_F_CREATE);
     }
 
-    /// Takes an address out of a set.
-    pub fn delete_element(&mut self, table: &Table, set: &str, address: IpAddr) {
-        let doing = format!("delete {address} from set {table} {set}");
-        self.push(doing, &wire::delete_element(table, set, address), 0);
+    /// Takes an element out of a set.
+    pub fn delete_element(&mut self, table: &Table, set: &str, key: impl Into<Key>) {
+        let key = key.into();
+        let doing = format!("delete {key} from set {table} {set}");
+        self.push(doing, &wire::delete_element(table, set, &key), 0);
     }
 
     /// Adds a rule to a chain.

@@ -1,12 +1,12 @@
 //! From statements to the expressions of the kernel's virtual machine.
 //!
 //! The instructions are those of nft(8) for the same text (`nft --debug=netlink` prints them), so that nft and
-//! iptables-nft show our rules as if they had made them. All use register 1 (`NFT_REG_1`).
-
-use core::net::IpAddr;
+//! iptables-nft show our rules as if they had made them. All use register 1 (`NFT_REG_1`), and the second part of a
+//! concatenation register 2.
 
 use super::TableFamily;
-use super::statement::{Is, Place, Statement};
+use super::key::{IFNAMSIZ, octets};
+use super::statement::{EtherType, Field, Is, Place, Statement};
 use crate::addr::Family;
 
 /// What `meta` loads (`enum nft_meta_keys`, `linux/netfilter/nf_tables.h`).
@@ -20,6 +20,31 @@ pub(super) enum Meta {
     Protocol,
     /// `NFT_META_IIFKIND`.
     InKind,
+    /// `NFT_META_PROTOCOL`.
+    EtherType,
+    /// `NFT_META_L4PROTO`.
+    Transport,
+}
+
+/// Where bytes are loaded from (`enum nft_payload_bases`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    /// `NFT_PAYLOAD_LL_HEADER`.
+    Link,
+    /// `NFT_PAYLOAD_NETWORK_HEADER`.
+    Network,
+    /// `NFT_PAYLOAD_TRANSPORT_HEADER`.
+    Transport,
+}
+
+/// Bytes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bytes {
+    pub(super) base: Base,
+    /// The first byte.
+    pub(super) offset: u32,
+    /// How many.
+    pub(super) length: u32,
 }
 
 /// One expression of a rule (`NFTA_LIST_ELEM` of `NFTA_RULE_EXPRESSIONS`).
@@ -27,13 +52,10 @@ pub(super) enum Meta {
 pub(super) enum Expr {
     /// Loads a property of the packet.
     Meta(Meta),
-    /// Loads bytes of the network header.
-    Payload {
-        /// The first byte.
-        offset: u32,
-        /// How many.
-        length: u32,
-    },
+    /// Loads bytes of the packet.
+    Payload(Bytes),
+    /// Loads bytes of the packet into register 2, behind what is in register 1.
+    Second(Bytes),
     /// Loads the connection's state (`NFT_CT_STATE`).
     CtState,
     /// Loads whether the route back uses the input interface (`fib saddr . iif oif`, `NFTA_FIB_F_PRESENT`).
@@ -75,8 +97,6 @@ pub(super) enum Expr {
 pub(super) const NF_DROP: u32 = 0;
 /// `NF_ACCEPT` (linux/netfilter.h).
 pub(super) const NF_ACCEPT: u32 = 1;
-/// `IFNAMSIZ` (linux/if.h).
-const IFNAMSIZ: usize = 16;
 /// Size of `struct xt_conntrack_mtinfo3` (`linux/netfilter/xt_conntrack.h`), aligned to 8.
 pub(super) const CONNTRACK_INFO: usize = 168;
 /// Where `match_flags` stands in it.
@@ -100,10 +120,53 @@ pub(super) fn ct_state_bits() -> Vec<u8> {
     u32::from(ESTABLISHED_RELATED).to_ne_bytes().to_vec()
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
+/// The number of an ether type on the wire.
+pub(super) fn ether_type(kind: EtherType) -> Vec<u8> {
+    let number: u16 = match kind {
+        EtherType::Ip(Family::V4) => 0x0800,
+        EtherType::Ip(Family::V6) => 0x86dd,
+        EtherType::Arp => 0x0806,
+    };
+    number.to_be_bytes().to_vec()
+}
+
+/// Where the sender's IPv4 address stands in an ARP packet (RFC 826).
+pub(super) const ARP_SENDER: Bytes = Bytes {
+    base: Base::Network,
+    offset: 14,
+    length: 4,
+};
+/// Where the type of an `ICMPv6` message stands (RFC 4443, 2.1).
+pub(super) const ICMPV6_TYPE: Bytes = Bytes {
+    base: Base::Transport,
+    offset: 0,
+    length: 1,
+};
+/// Where the ports of UDP stand (RFC 768).
+pub(super) const PORTS: Bytes = Bytes {
+    base: Base::Transport,
+    offset: 0,
+    length: 4,
+};
+/// `IPPROTO_UDP`.
+pub(super) const UDP: u8 = 17;
+/// `IPPROTO_ICMPV6`.
+pub(super) const ICMPV6: u8 = 58;
+
+/// Where a field stands.
+pub(super) fn place(field: Field) -> Bytes {
+    let (base, offset, length) = match field {
+        Field::SourceMac => (Base::Link, 6, 6),
+        Field::ArpSenderMac => (Base::Network, 8, 6),
+        Field::ArpSender => return ARP_SENDER,
+        Field::Source(Family::V4) => (Base::Network, 12, 4),
+        Field::Source(Family::V6) => (Base::Network, 8, 16),
+        Field::NeighbourTarget => (Base::Transport, 8, 16),
+    };
+    Bytes {
+        base,
+        offset,
+        length,
     }
 }
 
@@ -133,6 +196,32 @@ impl Code {
             Statement::InInterface(is, name) => self.name(Meta::InInterface, *is, name),
             Statement::OutInterface(is, name) => self.name(Meta::OutInterface, *is, name),
             Statement::InKind(is, kind) => self.name(Meta::InKind, *is, kind),
+            Statement::InInterfaceSet(is, field, set) => {
+                self.push(Expr::Meta(Meta::InInterface));
+                if let Some(field) = field {
+                    self.push(Expr::Second(place(*field)));
+                }
+                self.push(Expr::Lookup(*is, set.clone()));
+            }
+            Statement::EtherType(is, kind) => {
+                self.push(Expr::Meta(Meta::EtherType));
+                self.push(Expr::Cmp(*is, ether_type(*kind)));
+            }
+            Statement::ArpSender(is, ip) => {
+                self.push(Expr::Payload(ARP_SENDER));
+                self.push(Expr::Cmp(*is, ip.octets().to_vec()));
+            }
+            Statement::UdpPorts(from, to) => {
+                self.transport(UDP);
+                self.push(Expr::Payload(PORTS));
+                let ports = [from.to_be_bytes(), to.to_be_bytes()].concat();
+                self.push(Expr::Cmp(Is::Equal, ports));
+            }
+            Statement::Icmpv6Type(kind) => {
+                self.transport(ICMPV6);
+                self.push(Expr::Payload(ICMPV6_TYPE));
+                self.push(Expr::Cmp(Is::Equal, vec![*kind]));
+            }
             Statement::Source(is, place) => self.address(Side::Source, *is, place),
             Statement::Destination(is, place) => self.address(Side::Destination, *is, place),
             Statement::Established(is) => {
@@ -180,7 +269,7 @@ impl Code {
     fn name(&mut self, meta: Meta, is: Is, name: &str) {
         // iptables compares the name and its NUL, nft the whole field: both mean the same.
         let length = match self.table {
-            TableFamily::Inet => IFNAMSIZ,
+            TableFamily::Inet | TableFamily::Bridge => IFNAMSIZ,
             TableFamily::Ip(_) => name.len().saturating_add(1).min(IFNAMSIZ),
         };
         self.push(Expr::Meta(meta));
@@ -196,6 +285,19 @@ impl Code {
         }
     }
 
+    fn transport(&mut self, protocol: u8) {
+        self.push(Expr::Meta(Meta::Transport));
+        self.push(Expr::Cmp(Is::Equal, vec![protocol]));
+    }
+
+    fn network(&mut self, offset: u32, length: u32) {
+        self.push(Expr::Payload(Bytes {
+            base: Base::Network,
+            offset,
+            length,
+        }));
+    }
+
     fn address(&mut self, side: Side, is: Is, place: &Place) {
         let family = place.family();
         self.require(family);
@@ -203,27 +305,19 @@ impl Code {
         let offset = side.offset(family);
         match place {
             Place::Set(_, name) => {
-                self.push(Expr::Payload {
-                    offset,
-                    length: whole,
-                });
+                self.network(offset, whole);
                 self.push(Expr::Lookup(is, name.clone()));
             }
             Place::Net(cidr) => {
                 let network = octets(cidr.network().address());
                 let bytes = usize::from(cidr.prefix() / 8);
-                if cidr.prefix() % 8 == 0 && bytes > 0 && self.table == TableFamily::Inet {
-                    self.push(Expr::Payload {
-                        offset,
-                        length: u32::from(cidr.prefix() / 8),
-                    });
+                let of_iptables = matches!(self.table, TableFamily::Ip(_));
+                if cidr.prefix() % 8 == 0 && bytes > 0 && !of_iptables {
+                    self.network(offset, u32::from(cidr.prefix() / 8));
                     self.push(Expr::Cmp(is, network.into_iter().take(bytes).collect()));
                     return;
                 }
-                self.push(Expr::Payload {
-                    offset,
-                    length: whole,
-                });
+                self.network(offset, whole);
                 if cidr.prefix() < family.bits() {
                     self.push(Expr::Mask(mask(family, cidr.prefix())));
                 }

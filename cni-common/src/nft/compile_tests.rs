@@ -26,12 +26,13 @@ fn shown(expression: &Expr) -> String {
                 Meta::OutInterface => "oifname",
                 Meta::Protocol => "nfproto",
                 Meta::InKind => "iifkind",
+                Meta::EtherType => "protocol",
+                Meta::Transport => "l4proto",
             };
             format!("[ meta load {key} => reg 1 ]")
         }
-        Expr::Payload { offset, length } => {
-            format!("[ payload load {length}b @ network header + {offset} => reg 1 ]")
-        }
+        Expr::Payload(bytes) => loaded(*bytes, 1),
+        Expr::Second(bytes) => loaded(*bytes, 2),
         Expr::CtState => "[ ct load state => reg 1 ]".into(),
         Expr::FibBack => "[ fib saddr . iif oif present => reg 1 ]".into(),
         Expr::Mask(bits) => {
@@ -57,6 +58,20 @@ fn shown(expression: &Expr) -> String {
         Expr::Reject => "[ reject ]".into(),
         Expr::Other(name) => name.clone(),
     }
+}
+
+fn loaded(bytes: Bytes, register: u32) -> String {
+    let Bytes {
+        base,
+        offset,
+        length,
+    } = bytes;
+    let base = match base {
+        Base::Link => "link",
+        Base::Network => "network",
+        Base::Transport => "transport",
+    };
+    format!("[ payload load {length}b @ {base} header + {offset} => reg {register} ]")
 }
 
 fn net(text: &str) -> Place {
@@ -187,6 +202,89 @@ fn bridged_frames_elsewhere_stay_untracked() {
             "[ fib saddr . iif oif present => reg 1 ]",
             "[ cmp eq reg 1 0x00000000 ]",
             "[ notrack ]",
+        ],
+    );
+}
+
+#[test]
+fn a_port_and_what_it_may_send_as() {
+    // nft --debug=netlink: iifname . ether saddr != @mac drop
+    compiles(
+        TableFamily::Bridge,
+        &[
+            Statement::InInterfaceSet(Is::Not, Some(Field::SourceMac), "mac".into()),
+            Statement::Drop,
+        ],
+        &[
+            "[ meta load iifname => reg 1 ]",
+            "[ payload load 6b @ link header + 6 => reg 2 ]",
+            "[ lookup reg 1 set mac 0x1 ]",
+            "[ immediate reg 0 drop ]",
+        ],
+    );
+    // meta protocol arp arp saddr ip != 0.0.0.0 iifname . arp saddr ip != @ipv4 drop
+    compiles(
+        TableFamily::Bridge,
+        &[
+            Statement::EtherType(Is::Equal, EtherType::Arp),
+            Statement::ArpSender(Is::Not, "0.0.0.0".parse().unwrap()),
+            Statement::InInterfaceSet(Is::Not, Some(Field::ArpSender), "ipv4".into()),
+            Statement::Drop,
+        ],
+        &[
+            "[ meta load protocol => reg 1 ]",
+            "[ cmp eq reg 1 0x00000608 ]",
+            "[ payload load 4b @ network header + 14 => reg 1 ]",
+            "[ cmp neq reg 1 0x00000000 ]",
+            "[ meta load iifname => reg 1 ]",
+            "[ payload load 4b @ network header + 14 => reg 2 ]",
+            "[ lookup reg 1 set ipv4 0x1 ]",
+            "[ immediate reg 0 drop ]",
+        ],
+    );
+    // meta protocol ip ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept
+    compiles(
+        TableFamily::Bridge,
+        &[
+            Statement::EtherType(Is::Equal, EtherType::Ip(Family::V4)),
+            Statement::Source(Is::Equal, net("0.0.0.0/32")),
+            Statement::Destination(Is::Equal, net("255.255.255.255/32")),
+            Statement::UdpPorts(68, 67),
+            Statement::Accept,
+        ],
+        &[
+            "[ meta load protocol => reg 1 ]",
+            "[ cmp eq reg 1 0x00000008 ]",
+            "[ payload load 4b @ network header + 12 => reg 1 ]",
+            "[ cmp eq reg 1 0x00000000 ]",
+            "[ payload load 4b @ network header + 16 => reg 1 ]",
+            "[ cmp eq reg 1 0xffffffff ]",
+            "[ meta load l4proto => reg 1 ]",
+            "[ cmp eq reg 1 0x00000011 ]",
+            "[ payload load 4b @ transport header + 0 => reg 1 ]",
+            "[ cmp eq reg 1 0x43004400 ]",
+            "[ immediate reg 0 accept ]",
+        ],
+    );
+    // meta protocol ip6 ip6 saddr :: icmpv6 type 133 accept
+    compiles(
+        TableFamily::Bridge,
+        &[
+            Statement::EtherType(Is::Equal, EtherType::Ip(Family::V6)),
+            Statement::Source(Is::Equal, net("::/128")),
+            Statement::Icmpv6Type(133),
+            Statement::Accept,
+        ],
+        &[
+            "[ meta load protocol => reg 1 ]",
+            "[ cmp eq reg 1 0x0000dd86 ]",
+            "[ payload load 16b @ network header + 8 => reg 1 ]",
+            "[ cmp eq reg 1 0x00000000 0x00000000 0x00000000 0x00000000 ]",
+            "[ meta load l4proto => reg 1 ]",
+            "[ cmp eq reg 1 0x0000003a ]",
+            "[ payload load 1b @ transport header + 0 => reg 1 ]",
+            "[ cmp eq reg 1 0x00000085 ]",
+            "[ immediate reg 0 accept ]",
         ],
     );
 }

@@ -6,16 +6,16 @@ use netlink_packet_core::{DefaultNla, Emitable, NLA_F_NESTED};
 use netlink_packet_netfilter::nftables::{ExpressionAttribute, Expressions, ListAttribute};
 
 use super::attributes::Attributes;
-use super::compile::{Expr, Meta};
+use super::compile::{Base, Bytes, Expr, Meta};
 use super::statement::Is;
 use crate::addr::Family;
 
 /// `NFT_REG_1`.
 const NFT_REG_1: u32 = 1;
+/// `NFT_REG_2`.
+const NFT_REG_2: u32 = 2;
 /// `NFT_REG_VERDICT`.
 const NFT_REG_VERDICT: u32 = 0;
-/// `NFT_PAYLOAD_NETWORK_HEADER`.
-const NETWORK_HEADER: u32 = 1;
 /// `NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF | NFTA_FIB_F_PRESENT`.
 const FIB_BACK: u32 = 1 | 8 | 32;
 /// `NFT_FIB_RESULT_OIF`.
@@ -48,7 +48,30 @@ fn meta_key(meta: Meta) -> u32 {
         Meta::OutInterface => 7,
         Meta::Protocol => 15,
         Meta::InKind => 26,
+        Meta::EtherType => 1,
+        Meta::Transport => 16,
     }
+}
+
+fn base_number(base: Base) -> u32 {
+    match base {
+        Base::Link => 0,
+        Base::Network => 1,
+        Base::Transport => 2,
+    }
+}
+
+/// `NFTA_PAYLOAD_DREG`, `_BASE`, `_OFFSET`, `_LEN`.
+fn payload(register: u32, bytes: Bytes) -> (&'static str, Vec<DefaultNla>) {
+    (
+        "payload",
+        vec![
+            number(1, register),
+            number(2, base_number(bytes.base)),
+            number(3, bytes.offset),
+            number(4, bytes.length),
+        ],
+    )
 }
 
 /// One expression as an element of a rule's list.
@@ -59,16 +82,8 @@ pub(super) fn encode(expression: &Expr) -> ListAttribute<ExpressionAttribute> {
             "meta",
             vec![number(2, meta_key(*meta)), number(1, NFT_REG_1)],
         ),
-        // NFTA_PAYLOAD_DREG, _BASE (NFT_PAYLOAD_NETWORK_HEADER), _OFFSET, _LEN
-        Expr::Payload { offset, length } => (
-            "payload",
-            vec![
-                number(1, NFT_REG_1),
-                number(2, NETWORK_HEADER),
-                number(3, *offset),
-                number(4, *length),
-            ],
-        ),
+        Expr::Payload(bytes) => payload(NFT_REG_1, *bytes),
+        Expr::Second(bytes) => payload(NFT_REG_2, *bytes),
         // NFTA_CT_KEY (NFT_CT_STATE), NFTA_CT_DREG
         Expr::CtState => ("ct", vec![number(2, 0), number(1, NFT_REG_1)]),
         // NFTA_FIB_FLAGS (SADDR, IIF, PRESENT), NFTA_FIB_RESULT (OIF), NFTA_FIB_DREG
@@ -182,16 +197,25 @@ fn known(kind: &str, attributes: Attributes<'_>) -> Option<Expr> {
                 Meta::OutInterface,
                 Meta::Protocol,
                 Meta::InKind,
+                Meta::EtherType,
+                Meta::Transport,
             ];
             let meta = metas.into_iter().find(|meta| meta_key(*meta) == key)?;
             (attributes.number(1)? == NFT_REG_1).then_some(Expr::Meta(meta))
         }
         "payload" => {
-            let loads = attributes.number(1)? == NFT_REG_1;
-            (loads && attributes.number(2)? == NETWORK_HEADER).then_some(Expr::Payload {
+            let base = attributes.number(2)?;
+            let bases = [Base::Link, Base::Network, Base::Transport];
+            let bytes = Bytes {
+                base: bases.into_iter().find(|each| base_number(*each) == base)?,
                 offset: attributes.number(3)?,
                 length: attributes.number(4)?,
-            })
+            };
+            match attributes.number(1)? {
+                NFT_REG_1 => Some(Expr::Payload(bytes)),
+                NFT_REG_2 => Some(Expr::Second(bytes)),
+                _ => None,
+            }
         }
         "ct" => {
             let loads = attributes.number(1)? == NFT_REG_1;

@@ -1,5 +1,7 @@
 //! What the kernel makes of our transactions, read back with nft and iptables.
 
+use core::net::IpAddr;
+
 use super::*;
 use crate::testing::{private_netns, run};
 
@@ -24,6 +26,8 @@ const PREROUTING: BaseChain = BaseChain {
     priority: -300,
 };
 
+const V4: KeyKind = KeyKind::Address(Family::V4);
+
 fn table() -> Table {
     Table::new(TableFamily::Inet, "plumb")
 }
@@ -32,7 +36,7 @@ fn set(family: Family, name: &str) -> Set {
     Set {
         table: table(),
         name: name.into(),
-        family,
+        keys: KeyKind::Address(family),
         comment: format!("addresses of {name}"),
     }
 }
@@ -252,7 +256,7 @@ fn an_element_keeps_its_comment_and_leaves_by_expiry() {
         // A kernel before 6.12 ignores the new timeout: callers delete the element then.
         Some(element) => assert!(!element.leaving),
     }
-    let others = nft.elements(&table(), "a4").unwrap();
+    let others = nft.elements(&table(), "a4", V4).unwrap();
     assert!(
         others
             .iter()
@@ -263,17 +267,17 @@ fn an_element_keeps_its_comment_and_leaves_by_expiry() {
 #[test]
 fn a_glimpse_into_a_large_set_shows_some() {
     let mut nft = with_a_set();
-    assert_eq!(Nft::some_elements(&table(), "a4").unwrap(), []);
-    assert_eq!(Nft::some_elements(&table(), "absent").unwrap(), []);
+    assert_eq!(Nft::some_elements(&table(), "a4", V4).unwrap(), []);
+    assert_eq!(Nft::some_elements(&table(), "absent", V4).unwrap(), []);
     let mut batch = Batch::new();
     for host in 0..2000_u32 {
         let address = IpAddr::from((0x0a00_0000 + host).to_be_bytes());
         batch.add_element(&table(), "a4", address, "many");
     }
     nft.commit(batch).unwrap();
-    let some = Nft::some_elements(&table(), "a4").unwrap();
+    let some = Nft::some_elements(&table(), "a4", V4).unwrap();
     assert!(!some.is_empty() && some.len() < 2000, "{}", some.len());
-    assert_eq!(nft.elements(&table(), "a4").unwrap().len(), 2000);
+    assert_eq!(nft.elements(&table(), "a4", V4).unwrap().len(), 2000);
 }
 
 #[test]
@@ -285,7 +289,7 @@ fn what_is_absent_is_none_and_not_an_error() {
     assert_eq!(nft.sets(&table()).unwrap(), []);
     assert_eq!(nft.rules(&table(), None).unwrap(), []);
     assert_eq!(nft.element(&table(), "a4", ip("10.0.0.1")).unwrap(), None);
-    assert_eq!(nft.elements(&table(), "a4").unwrap(), []);
+    assert_eq!(nft.elements(&table(), "a4", V4).unwrap(), []);
     nft.commit(Batch::new()).unwrap();
 }
 

@@ -10,17 +10,18 @@ mod attributes;
 mod batch;
 mod compile;
 mod expression;
+mod key;
 mod parse;
 mod statement;
 mod userdata;
 mod wire;
 
 use core::fmt;
-use core::net::IpAddr;
 use core::time::Duration;
 
 pub use batch::{Batch, Where};
-pub use statement::{Is, Place, Statement, line};
+pub use key::{Key, KeyKind};
+pub use statement::{EtherType, Field, Is, Place, Statement, line};
 
 use crate::addr::Family;
 use crate::netlink::{self, Connection, Error, Request};
@@ -41,6 +42,8 @@ pub enum TableFamily {
     Inet,
     /// `ip` or `ip6`: where iptables-nft and ip6tables-nft have their tables.
     Ip(Family),
+    /// `bridge`: the frames that bridges of the host pass on or take in.
+    Bridge,
 }
 
 impl fmt::Display for TableFamily {
@@ -49,6 +52,7 @@ impl fmt::Display for TableFamily {
             Self::Inet => "inet",
             Self::Ip(Family::V4) => "ip",
             Self::Ip(Family::V6) => "ip6",
+            Self::Bridge => "bridge",
         })
     }
 }
@@ -131,15 +135,15 @@ pub struct BaseChain {
     pub priority: i32,
 }
 
-/// A set of addresses, made with `flags timeout` so that elements can leave by expiry.
+/// A set, made with `flags timeout` so that elements can leave by expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Set {
     /// Its table.
     pub table: Table,
     /// Its name.
     pub name: String,
-    /// The family of its addresses.
-    pub family: Family,
+    /// What its elements are.
+    pub keys: KeyKind,
     /// Its comment, at most 254 bytes.
     pub comment: String,
 }
@@ -178,8 +182,8 @@ impl FoundChain {
 pub struct FoundSet {
     /// Its name.
     pub name: String,
-    /// The family of its addresses, by their length.
-    pub family: Family,
+    /// What its elements are.
+    pub keys: KeyKind,
     /// Its comment.
     pub comment: Option<String>,
 }
@@ -187,8 +191,8 @@ pub struct FoundSet {
 /// An element of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
-    /// The address.
-    pub address: IpAddr,
+    /// Its key.
+    pub key: Key,
     /// Its comment.
     pub comment: Option<String>,
     /// Whether it was made to expire: it is gone within a tick of the kernel's clock.
@@ -265,35 +269,41 @@ impl Nft {
         &mut self,
         table: &Table,
         set: &str,
-        address: IpAddr,
+        key: impl Into<Key>,
     ) -> Result<Option<Element>, Error> {
-        let doing = format!("look up {address} in set {table} {set}");
-        let request = request(doing, &wire::get_element(table, set, address));
+        let key = key.into();
+        let doing = format!("look up {key} in set {table} {set}");
+        let request = request(doing, &wire::get_element(table, set, &key));
         let found = self.one(request)?;
-        Ok(found.and_then(|body| answer::elements(&body).into_iter().next()))
+        Ok(found.and_then(|body| answer::elements(&body, key.kind()).into_iter().next()))
     }
 
     /// The elements of a set, and none when there is no such set. One that is leaving may be among them.
-    pub fn elements(&mut self, table: &Table, set: &str) -> Result<Vec<Element>, Error> {
+    pub fn elements(
+        &mut self,
+        table: &Table,
+        set: &str,
+        keys: KeyKind,
+    ) -> Result<Vec<Element>, Error> {
         let doing = format!("list the elements of set {table} {set}");
         let request = request(doing, &wire::get_elements(table, set));
         let found = self.all(request)?;
         Ok(found
             .iter()
-            .flat_map(|body| answer::elements(body))
+            .flat_map(|body| answer::elements(body, keys))
             .collect())
     }
 
     /// Some elements of a set: as many as the kernel gives at once, which is at least one if there is one.
     ///
     /// What it costs does not grow with the set. It is a question of its own on a socket of its own.
-    pub fn some_elements(table: &Table, set: &str) -> Result<Vec<Element>, Error> {
+    pub fn some_elements(table: &Table, set: &str, keys: KeyKind) -> Result<Vec<Element>, Error> {
         let doing = format!("look into set {table} {set}");
         let request = request(doing, &wire::get_elements(table, set));
         match Connection::<Netfilter>::open()?.first_of_dump(request) {
             Ok(replies) => Ok(replies
                 .iter()
-                .flat_map(|reply| answer::elements(&reply.body))
+                .flat_map(|reply| answer::elements(&reply.body, keys))
                 .collect()),
             Err(error) if error.is_absent() => Ok(Vec::new()),
             Err(error) => Err(error),

@@ -4,10 +4,11 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::TableFamily;
 use super::compile::{
-    CONNTRACK_INFO, Expr, Meta, NF_ACCEPT, NF_DROP, Side, conntrack_established, ct_state_bits,
-    mask, nfproto, padded,
+    ARP_SENDER, Base, Bytes, CONNTRACK_INFO, Expr, ICMPV6, ICMPV6_TYPE, Meta, NF_ACCEPT, NF_DROP,
+    PORTS, Side, UDP, conntrack_established, ct_state_bits, ether_type, mask, nfproto, padded,
+    place,
 };
-use super::statement::{Is, Place, Statement};
+use super::statement::{EtherType, Field, Is, Place, Statement};
 use crate::addr::{Cidr, Family};
 
 /// Reads expressions back into statements; `None` when the rule holds anything that [`compile`](super::compile::compile) and iptables-nft
@@ -16,30 +17,25 @@ pub(super) fn parse(table: TableFamily, expressions: &[Expr]) -> Option<Vec<Stat
     let mut statements = Vec::new();
     let mut protocol = match table {
         TableFamily::Ip(family) => Some(family),
-        TableFamily::Inet => None,
+        TableFamily::Inet | TableFamily::Bridge => None,
     };
     let mut rest = expressions;
     while let Some((first, after)) = rest.split_first() {
         rest = after;
         let statement = match first {
-            Expr::Meta(Meta::Protocol) => {
-                let [Expr::Cmp(Is::Equal, value), after @ ..] = rest else {
-                    return None;
-                };
-                let found = [Family::V4, Family::V6]
-                    .into_iter()
-                    .find(|family| value.first() == Some(&nfproto(*family)))?;
-                protocol = Some(found);
-                rest = after;
-                continue;
-            }
             Expr::Meta(meta) => {
+                let (statement, after) = with_meta(*meta, rest, &mut protocol)?;
+                rest = after;
+                let Some(statement) = statement else { continue };
+                statement
+            }
+            Expr::Payload(bytes) if *bytes == ARP_SENDER && protocol.is_none() => {
                 let (is, value, after) = compared(rest)?;
                 rest = after;
-                named(*meta, is, text(value)?)?
+                Statement::ArpSender(is, Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?))
             }
-            Expr::Payload { offset, length } => {
-                let (statement, after) = address(protocol?, *offset, *length, rest)?;
+            Expr::Payload(bytes) => {
+                let (statement, after) = address(protocol?, *bytes, rest)?;
                 rest = after;
                 statement
             }
@@ -82,7 +78,8 @@ pub(super) fn parse(table: TableFamily, expressions: &[Expr]) -> Option<Vec<Stat
                 revision,
                 info,
             } => extension(name, *revision, info)?,
-            Expr::Mask(_)
+            Expr::Second(_)
+            | Expr::Mask(_)
             | Expr::Cmp(..)
             | Expr::Lookup(..)
             | Expr::Verdict(_)
@@ -114,7 +111,7 @@ fn named(meta: Meta, is: Is, name: String) -> Option<Statement> {
         Meta::InInterface => Some(Statement::InInterface(is, name)),
         Meta::OutInterface => Some(Statement::OutInterface(is, name)),
         Meta::InKind => Some(Statement::InKind(is, name)),
-        Meta::Protocol => None,
+        Meta::Protocol | Meta::EtherType | Meta::Transport => None,
     }
 }
 
@@ -139,12 +136,103 @@ fn to_address(family: Family, bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-fn address(
-    family: Family,
-    offset: u32,
-    length: u32,
-    rest: &[Expr],
-) -> Option<(Statement, &[Expr])> {
+/// What follows the loading of a property of the packet; nothing where it only tells the layout of the header.
+fn with_meta<'a>(
+    meta: Meta,
+    rest: &'a [Expr],
+    protocol: &mut Option<Family>,
+) -> Option<(Option<Statement>, &'a [Expr])> {
+    if meta == Meta::InInterface && compared(rest).is_none() {
+        return interface_set(rest).map(|(statement, after)| (Some(statement), after));
+    }
+    if meta == Meta::Transport {
+        return transport(rest).map(|(statement, after)| (Some(statement), after));
+    }
+    let (is, value, after) = compared(rest)?;
+    let statement = match meta {
+        Meta::Protocol => {
+            let families = [Family::V4, Family::V6].into_iter();
+            let found = families
+                .filter(|_| is == Is::Equal)
+                .find(|family| value.first() == Some(&nfproto(*family)))?;
+            *protocol = Some(found);
+            None
+        }
+        Meta::EtherType => {
+            let kinds = [
+                EtherType::Arp,
+                EtherType::Ip(Family::V4),
+                EtherType::Ip(Family::V6),
+            ];
+            let kind = kinds.into_iter().find(|kind| ether_type(*kind) == value)?;
+            *protocol = match (is, kind) {
+                (Is::Equal, EtherType::Ip(family)) => Some(family),
+                _ => None,
+            };
+            Some(Statement::EtherType(is, kind))
+        }
+        Meta::InInterface | Meta::OutInterface | Meta::InKind | Meta::Transport => {
+            Some(named(meta, is, text(value)?)?)
+        }
+    };
+    Some((statement, after))
+}
+
+/// What follows the loading of the transport protocol.
+fn transport(rest: &[Expr]) -> Option<(Statement, &[Expr])> {
+    let [
+        Expr::Cmp(Is::Equal, protocol),
+        Expr::Payload(bytes),
+        Expr::Cmp(Is::Equal, value),
+        after @ ..,
+    ] = rest
+    else {
+        return None;
+    };
+    let statement = match (protocol.as_slice(), *bytes, value.as_slice()) {
+        ([ICMPV6], ICMPV6_TYPE, [kind]) => Statement::Icmpv6Type(*kind),
+        ([UDP], PORTS, [a, b, c, d]) => {
+            Statement::UdpPorts(u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))
+        }
+        _ => return None,
+    };
+    Some((statement, after))
+}
+
+/// What follows the loading of the input interface, when it is looked up and not compared.
+fn interface_set(rest: &[Expr]) -> Option<(Statement, &[Expr])> {
+    const FIELDS: [Field; 6] = [
+        Field::SourceMac,
+        Field::ArpSenderMac,
+        Field::ArpSender,
+        Field::Source(Family::V4),
+        Field::Source(Family::V6),
+        Field::NeighbourTarget,
+    ];
+    match rest {
+        [Expr::Lookup(is, set), after @ ..] => {
+            Some((Statement::InInterfaceSet(*is, None, set.clone()), after))
+        }
+        [Expr::Second(bytes), Expr::Lookup(is, set), after @ ..] => {
+            let field = FIELDS.into_iter().find(|field| place(*field) == *bytes)?;
+            Some((
+                Statement::InInterfaceSet(*is, Some(field), set.clone()),
+                after,
+            ))
+        }
+        _ => None,
+    }
+}
+
+fn address(family: Family, bytes: Bytes, rest: &[Expr]) -> Option<(Statement, &[Expr])> {
+    let Bytes {
+        base: Base::Network,
+        offset,
+        length,
+    } = bytes
+    else {
+        return None;
+    };
     let side = [Side::Source, Side::Destination]
         .into_iter()
         .find(|side| side.offset(family) == offset)?;

@@ -1,7 +1,7 @@
 //! What a rule says, as a person would write it in nft(8).
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::addr::{Cidr, Family};
 
@@ -33,6 +33,44 @@ impl Place {
     }
 }
 
+/// What a frame carries (`ETH_P_*`, `linux/if_ether.h`), beneath a VLAN tag if it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EtherType {
+    /// IPv4 or IPv6.
+    Ip(Family),
+    /// ARP.
+    Arp,
+}
+
+/// A field of a frame that is looked up in a set together with the interface it came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// `ether saddr`.
+    SourceMac,
+    /// `arp saddr ether`.
+    ArpSenderMac,
+    /// `arp saddr ip`.
+    ArpSender,
+    /// `ip saddr`, `ip6 saddr`.
+    Source(Family),
+    /// `icmpv6 taddr`, which nft(8) knows from 1.0.9 on and prints as `@th,64,128` before: the target of a neighbour
+    /// solicitation or advertisement (RFC 4861, 4.3 and 4.4).
+    NeighbourTarget,
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SourceMac => "ether saddr",
+            Self::ArpSenderMac => "arp saddr ether",
+            Self::ArpSender => "arp saddr ip",
+            Self::Source(Family::V4) => "ip saddr",
+            Self::Source(Family::V6) => "ip6 saddr",
+            Self::NeighbourTarget => "@th,64,128",
+        })
+    }
+}
+
 /// One match or action of a rule. [`fmt::Display`] gives the syntax of nft(8), as `nft list ruleset` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
@@ -42,6 +80,17 @@ pub enum Statement {
     OutInterface(Is, String),
     /// `meta iifkind "bridge"`: the type of link the packet came in by (kernel 5.6).
     InKind(Is, String),
+    /// `iifname @name`, `iifname . ether saddr @name`: the interface the packet came in by, and a field, in a named set of
+    /// the same table.
+    InInterfaceSet(Is, Option<Field>, String),
+    /// `meta protocol arp`. In a table of the family bridge it stands before what reads the header.
+    EtherType(Is, EtherType),
+    /// `arp saddr ip 0.0.0.0`.
+    ArpSender(Is, Ipv4Addr),
+    /// `udp sport 68 udp dport 67`.
+    UdpPorts(u16, u16),
+    /// `icmpv6 type 135`.
+    Icmpv6Type(u8),
     /// `ip saddr 10.0.0.0/8`, `ip6 saddr @name`.
     Source(Is, Place),
     /// `ip daddr 10.0.0.0/8`, `ip6 daddr @name`.
@@ -104,6 +153,17 @@ impl fmt::Display for Statement {
             Self::InInterface(is, name) => write!(f, "iifname {is}\"{name}\""),
             Self::OutInterface(is, name) => write!(f, "oifname {is}\"{name}\""),
             Self::InKind(is, kind) => write!(f, "meta iifkind {is}\"{kind}\""),
+            Self::InInterfaceSet(is, None, set) => write!(f, "iifname {is}@{set}"),
+            Self::InInterfaceSet(is, Some(field), set) => {
+                write!(f, "iifname . {field} {is}@{set}")
+            }
+            Self::EtherType(is, EtherType::Arp) => write!(f, "meta protocol {is}arp"),
+            Self::EtherType(is, EtherType::Ip(family)) => {
+                write!(f, "meta protocol {is}{}", protocol(*family))
+            }
+            Self::ArpSender(is, ip) => write!(f, "arp saddr ip {is}{ip}"),
+            Self::UdpPorts(from, to) => write!(f, "udp sport {from} udp dport {to}"),
+            Self::Icmpv6Type(kind) => write!(f, "icmpv6 type {kind}"),
             Self::Source(is, place) => {
                 write!(f, "{} saddr {is}{place}", protocol(place.family()))
             }

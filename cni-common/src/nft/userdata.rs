@@ -8,9 +8,6 @@ pub(super) const COMMENT: u8 = 0;
 pub(super) const SET_COMMENT: u8 = 7;
 /// `NFTNL_UDATA_SET_KEYBYTEORDER`.
 const SET_KEYBYTEORDER: u8 = 0;
-/// `BYTEORDER_BIG_ENDIAN` of libnftables (include/datatype.h).
-const BIG_ENDIAN: u32 = 2;
-
 /// One entry: type, length, value.
 fn entry(kind: u8, value: &[u8]) -> Vec<u8> {
     let length = u8::try_from(value.len()).unwrap_or(u8::MAX);
@@ -31,9 +28,9 @@ pub(super) fn with_comment(kind: u8, comment: &str) -> Vec<u8> {
     entry(kind, &value)
 }
 
-/// The user data of a set whose keys nft is to print as addresses.
-pub(super) fn of_set(comment: &str) -> Vec<u8> {
-    let mut data = entry(SET_KEYBYTEORDER, &BIG_ENDIAN.to_ne_bytes());
+/// The user data of a set: the byte order in which nft is to print its keys, and a comment.
+pub(super) fn of_set(byte_order: u32, comment: &str) -> Vec<u8> {
+    let mut data = entry(SET_KEYBYTEORDER, &byte_order.to_ne_bytes());
     data.extend(with_comment(SET_COMMENT, comment));
     data
 }
@@ -62,7 +59,7 @@ mod tests {
     fn a_set_carries_the_byte_order_of_its_keys_and_a_comment() {
         // nft 'add set inet plumb b4 { type ipv4_addr; flags timeout; comment "net"; }', nft 1.0.6, by strace.
         let golden = b"\x00\x04\x02\x00\x00\x00\x07\x04net\x00";
-        assert_eq!(of_set("net"), golden);
+        assert_eq!(of_set(2, "net"), golden);
         assert_eq!(comment(SET_COMMENT, golden).as_deref(), Some("net"));
     }
 

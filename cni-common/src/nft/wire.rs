@@ -3,8 +3,6 @@
 //! Answers are read in `answer.rs` instead: that crate's decoder panics on an attribute that is too short, and
 //! the chains of iptables hold other people's rules.
 
-use core::net::IpAddr;
-
 use netlink_packet_core::{DefaultNla, NetlinkSerializable};
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, GenMessage, Hook as HookAttribute, InetHookNumber,
@@ -16,7 +14,7 @@ use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProto
 
 use super::compile::Expr;
 use super::{
-    BaseChain, ChainKind, Generation, Hook, Netfilter, Set, Table, TableFamily, expression,
+    BaseChain, ChainKind, Generation, Hook, Key, Netfilter, Set, Table, TableFamily, expression,
     userdata,
 };
 use crate::addr::Family;
@@ -28,10 +26,6 @@ const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u8 = 16;
 /// `NFNL_BATCH_GENID` (linux/netfilter/nfnetlink.h).
 const NFNL_BATCH_GENID: u16 = 1;
-/// `TYPE_IPADDR` and `TYPE_IP6ADDR` of libnftables (`enum datatypes`, include/datatype.h): how nft prints keys.
-const TYPE_IPADDR: u32 = 7;
-/// See [`TYPE_IPADDR`].
-const TYPE_IP6ADDR: u32 = 8;
 
 fn message(family: TableFamily, inner: NfTablesMessage) -> NetfilterMessage {
     NetfilterMessage::new(NetfilterHeader::new(protocol(family), 0, 0), inner)
@@ -42,6 +36,7 @@ fn protocol(family: TableFamily) -> NetfilterProtoFamily {
         TableFamily::Inet => NetfilterProtoFamily::Inet,
         TableFamily::Ip(Family::V4) => NetfilterProtoFamily::IPv4,
         TableFamily::Ip(Family::V6) => NetfilterProtoFamily::IPv6,
+        TableFamily::Bridge => NetfilterProtoFamily::Bridge,
     }
 }
 
@@ -138,21 +133,17 @@ pub(super) fn get_chain(table: &Table, name: &str) -> NetfilterMessage {
     message(table.family, NfTablesMessage::GetChain(inner))
 }
 
-pub(super) fn new_set(set: &Set) -> NetfilterMessage {
-    let (kind, length) = match set.family {
-        Family::V4 => (TYPE_IPADDR, 4),
-        Family::V6 => (TYPE_IP6ADDR, 16),
-    };
+/// `id` tells the set from others of the transaction; beyond it the name does.
+pub(super) fn new_set(set: &Set, id: u32) -> NetfilterMessage {
     let inner = SetMessage {
         attributes: vec![
             SetAttribute::Table(set.table.name.clone()),
             SetAttribute::Name(set.name.clone()),
             SetAttribute::Flags(SetFlags::Timeout),
-            SetAttribute::KeyType(kind),
-            SetAttribute::KeyLen(length),
-            // Any number: the name refers to the set within the transaction.
-            SetAttribute::Id(1),
-            SetAttribute::UserData(userdata::of_set(&set.comment)),
+            SetAttribute::KeyType(set.keys.number()),
+            SetAttribute::KeyLen(set.keys.length()),
+            SetAttribute::Id(id),
+            SetAttribute::UserData(userdata::of_set(set.keys.byte_order(), &set.comment)),
         ],
     };
     message(set.table.family, NfTablesMessage::NewSet(inner))
@@ -210,25 +201,18 @@ fn element_message(
     SetElementMessage { attributes }
 }
 
-fn key(address: IpAddr) -> SetElementAttribute {
-    SetElementAttribute::Key(DataAttribute::Value(octets(address)))
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    }
+fn attribute(key: &Key) -> SetElementAttribute {
+    SetElementAttribute::Key(DataAttribute::Value(key.bytes()))
 }
 
 pub(super) fn new_element(
     table: &Table,
     set: &str,
-    address: IpAddr,
+    key: &Key,
     comment: Option<&str>,
     stay: Stay,
 ) -> NetfilterMessage {
-    let mut element = vec![key(address)];
+    let mut element = vec![attribute(key)];
     if stay == Stay::Moment {
         element.push(SetElementAttribute::Timeout(1));
         element.push(SetElementAttribute::Expiration(1));
@@ -243,8 +227,8 @@ pub(super) fn new_element(
     message(table.family, NfTablesMessage::NewSetElement(inner))
 }
 
-pub(super) fn get_element(table: &Table, set: &str, address: IpAddr) -> NetfilterMessage {
-    let inner = element_message(table, set, vec![vec![key(address)]]);
+pub(super) fn get_element(table: &Table, set: &str, key: &Key) -> NetfilterMessage {
+    let inner = element_message(table, set, vec![vec![attribute(key)]]);
     message(table.family, NfTablesMessage::GetSetElement(inner))
 }
 
@@ -253,8 +237,8 @@ pub(super) fn get_elements(table: &Table, set: &str) -> NetfilterMessage {
     message(table.family, NfTablesMessage::GetSetElement(inner))
 }
 
-pub(super) fn delete_element(table: &Table, set: &str, address: IpAddr) -> NetfilterMessage {
-    let inner = element_message(table, set, vec![vec![key(address)]]);
+pub(super) fn delete_element(table: &Table, set: &str, key: &Key) -> NetfilterMessage {
+    let inner = element_message(table, set, vec![vec![attribute(key)]]);
     message(table.family, NfTablesMessage::DeleteSetElement(inner))
 }
 

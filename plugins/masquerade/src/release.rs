@@ -6,7 +6,7 @@ use cni_common::addr::Family;
 use cni_common::error::{Error, Step};
 use cni_common::ident::NetworkName;
 use cni_common::netlink;
-use cni_common::nft::{Batch, Element, FoundSet, Nft, is_stale};
+use cni_common::nft::{Batch, Element, FoundSet, KeyKind, Nft, is_stale};
 
 use crate::apply::{ATTEMPTS, DOCKER_USER};
 use crate::rules::{accepts_comment, filter, is_of_network, table};
@@ -94,7 +94,10 @@ impl Seen {
 
     /// Whether no group of the network remains for a family.
     fn leaves(&self, family: Family) -> bool {
-        let mut of_family = self.shares.iter().filter(|s| s.set.family == family);
+        let mut of_family = self
+            .shares
+            .iter()
+            .filter(|s| s.set.keys == KeyKind::Address(family));
         of_family.all(|share| share.empties)
     }
 }
@@ -134,7 +137,7 @@ fn by_address(
     for address in addresses {
         let mut somewhere = false;
         for (set, found) in sets.iter().zip(&mut found) {
-            if set.family != Family::of(*address) {
+            if set.keys != KeyKind::Address(Family::of(*address)) {
                 continue;
             }
             let element = nft.element(&table(), &set.name, *address)?;
@@ -158,7 +161,7 @@ fn share(
 ) -> Result<Share, netlink::Error> {
     let stays = |element: &Element| !element.leaving && !going.includes(element);
     if let Some(going) = quick {
-        let some = Nft::some_elements(&table(), &set.name)?;
+        let some = Nft::some_elements(&table(), &set.name, set.keys)?;
         if some.iter().any(stays) {
             return Ok(Share {
                 set,
@@ -167,11 +170,15 @@ fn share(
             });
         }
     }
-    let elements = nft.elements(&table(), &set.name)?;
+    let elements = nft.elements(&table(), &set.name, set.keys)?;
     let leaving = |element: &&Element| !element.leaving && going.includes(element);
     Ok(Share {
         empties: !elements.iter().any(stays),
-        going: elements.iter().filter(leaving).map(|e| e.address).collect(),
+        going: elements
+            .iter()
+            .filter(leaving)
+            .filter_map(|e| e.key.address())
+            .collect(),
         set,
     })
 }

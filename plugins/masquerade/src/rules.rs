@@ -8,7 +8,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni_common::addr::{Cidr, Family};
 use cni_common::ident::{IfName, NetworkName};
-use cni_common::nft::{BaseChain, ChainKind, Hook, Is, Place, Set, Statement, Table, TableFamily};
+use cni_common::nft::{
+    BaseChain, ChainKind, Hook, Is, KeyKind, Place, Set, Statement, Table, TableFamily,
+};
 use cni_common::owner::{hash, short};
 
 use crate::config::{Config, Forward};
@@ -232,7 +234,7 @@ fn group(
         set: Set {
             table: table(),
             name,
-            family,
+            keys: KeyKind::Address(family),
             comment: format!("network {shown}, {subnet}"),
         },
         addresses,
