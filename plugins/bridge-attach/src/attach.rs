@@ -26,10 +26,12 @@ use cni_common::undo::Undo;
 use crate::bridge;
 use crate::config::Config;
 use crate::detach::is_host_end;
+use crate::firewall;
 use crate::host_routes;
 use crate::masq;
 use crate::names;
 use crate::plan::Plan;
+use crate::spoof;
 
 /// How long a port may take to run, as in the reference plugin.
 const PATIENCE: Duration = Duration::from_millis(2550);
@@ -135,14 +137,17 @@ impl Attempt<'_> {
         self.bridge = None;
         let bridge = bridge::ensure(&mut self.host, self.bridge_name, config, undo)?;
         self.bridge = Some(bridge.clone());
+        firewall::undo_guard(config, &self.owner, undo);
         let (near, far) = self.join(&bridge, undo)?;
         if ipam.needs_link() {
+            self.guard(&far, None)?;
             let up = far.change().up().request();
             self.inside.rtnl.execute(up).map_err(Cause::cause)?;
             self.raise(&bridge, &near, &far)?;
         }
         let plan = Plan::new(config, ipam.given()?)?;
         let addresses: Vec<Cidr> = plan.addresses().collect();
+        self.guard(&far, Some(&plan))?;
         if !config.leave_down {
             let setup = Setup {
                 addresses: &addresses,
@@ -173,6 +178,14 @@ impl Attempt<'_> {
         }
         self.inside.announce(&far, &addresses);
         Ok(self.result(&bridge, &near, &far, plan))
+    }
+
+    /// Lets the container send under its own addresses only, where that is configured.
+    fn guard(&self, far: &Link, plan: Option<&Plan>) -> Result<(), Error> {
+        match firewall::guard_of(&self.call.config, &self.host_name, far.mac, plan) {
+            Some(guard) => spoof::add(&self.owner, &guard),
+            None => Ok(()),
+        }
     }
 
     /// Makes the veth: a port of the bridge here, the container's interface there, both down.

@@ -8,6 +8,7 @@ use cni_common::attach::ipam;
 use cni_common::code::Code;
 use cni_common::env::Command;
 use cni_common::error::{Cause, Error, Step};
+use cni_common::ident::IfName;
 use cni_common::netlink::Rtnl;
 use cni_common::netlink::link::Link;
 use cni_common::plugin::{Call, StatusCall};
@@ -15,10 +16,12 @@ use cni_common::result::{Attachment, Interface};
 
 use crate::attach::bridge_name;
 use crate::config::Config;
+use crate::firewall;
 use crate::host_routes;
 use crate::masq;
 use crate::names;
 use crate::plan::Plan;
+use crate::spoof;
 
 /// Compares the attachment with what ADD left. Plugins after this one may have changed it, and recorded that in
 /// the result, which therefore is what counts.
@@ -40,7 +43,23 @@ fn try_check(call: &Call<Config>) -> Result<(), Error> {
     let here = of_this_container(call, previous);
     found.check_addresses(&here)?;
     found.check_routes(&here)?;
-    check_host(call, here, &mut host, &bridge)
+    let plan = Plan::new(&call.config, here)?;
+    check_firewall(call, &near, &found.link, &plan)?;
+    check_host(&plan, &mut host, &bridge)
+}
+
+fn check_firewall(call: &Call<Config>, near: &Link, far: &Link, plan: &Plan) -> Result<(), Error> {
+    let owner = call.owner();
+    if call.config.masquerade && !plan.ips.is_empty() {
+        masq::check(&owner, bridge_name(&call.config)?, plan)?;
+    }
+    let Ok(port) = IfName::parse(&near.name) else {
+        return Ok(());
+    };
+    match firewall::guard_of(&call.config, &port, far.mac, Some(plan)) {
+        Some(guard) => spoof::check(&owner, &guard),
+        None => Ok(()),
+    }
 }
 
 fn check_bridge(
@@ -139,16 +158,7 @@ fn check_container_end(
 }
 
 /// The gateway addresses on the bridge, and the host routes.
-fn check_host(
-    call: &Call<Config>,
-    here: Attachment,
-    host: &mut Rtnl,
-    bridge: &Link,
-) -> Result<(), Error> {
-    let plan = Plan::new(&call.config, here)?;
-    if call.config.masquerade && !plan.ips.is_empty() {
-        masq::check(&call.owner(), bridge_name(&call.config)?, &plan)?;
-    }
+fn check_host(plan: &Plan, host: &mut Rtnl, bridge: &Link) -> Result<(), Error> {
     if !plan.gateways.is_empty() {
         let present = host.addresses(bridge).map_err(Cause::cause)?;
         let has = |wanted: &Cidr| present.iter().any(|found| found.cidr == *wanted);

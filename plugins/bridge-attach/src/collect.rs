@@ -14,8 +14,8 @@ use cni_common::plugin::GcCall;
 use crate::attach::bridge_name;
 use crate::bridge;
 use crate::config::Config;
+use crate::firewall;
 use crate::host_routes;
-use crate::masq;
 use crate::names::{self, Mark};
 
 /// How long a host end may be without its mark while its ADD is still at work; it takes microseconds.
@@ -24,23 +24,11 @@ const BEING_MADE: Duration = Duration::from_millis(50);
 /// Removes the stale attachments, and goes on after a failure; the first one is reported.
 pub(crate) fn collect(call: &GcCall<Config>) -> Result<(), Error> {
     let forwarded = ipam::collect(call);
-    let rules = remove_stale_rules(call);
+    let rules = firewall::remove_stale(call);
     remove_stale(call)
         .and(rules)
         .step(|| format!("collect the garbage of {}", call.network))
         .and(forwarded)
-}
-
-/// Removes the rules of stale attachments, whatever the configuration says by now.
-fn remove_stale_rules(call: &GcCall<Config>) -> Result<(), Error> {
-    match masq::remove_stale(&call.network, &call.valid_owners()) {
-        // A kernel without nftables has no rules.
-        Err(error) if !call.config.masquerade => {
-            log::debug(format_args!("{error}"));
-            Ok(())
-        }
-        other => other,
-    }
 }
 
 fn remove_stale(call: &GcCall<Config>) -> Result<(), Error> {

@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) leave_down: bool,
     /// `ipMasq`.
     pub(crate) masquerade: bool,
+    /// `macspoofchk`, `ipspoofchk`.
+    pub(crate) spoof_check: SpoofCheck,
     pub(crate) dns: Option<Dns>,
     /// The container end's address: `CNI_ARGS` `MAC`, over it `args.cni.mac`, over it `runtimeConfig.mac`.
     pub(crate) mac: Option<Mac>,
@@ -54,6 +56,18 @@ pub(crate) struct Config {
     pub(crate) strict_del: bool,
     /// Whether `ipam.type` names a plugin.
     pub(crate) has_ipam: bool,
+}
+
+/// What a container's frames are checked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SpoofCheck {
+    /// Nothing.
+    #[default]
+    Off,
+    /// The Ethernet source address.
+    Mac,
+    /// That, and addresses in ARP, IPv4, IPv6 and neighbour discovery.
+    Ip,
 }
 
 /// A destination that the host reaches through the attachment.
@@ -79,6 +93,7 @@ impl Configuration for Config {
             detect_duplicates: object.flag("enabledad"),
             leave_down: object.flag("disableContainerInterface"),
             masquerade: object.flag("ipMasq"),
+            spoof_check: spoof_check(object),
             dns: keys::dns(object),
             mac: mac::read(input),
             host_name: object.parse_with("hostInterfaceName", IfName::parse),
@@ -118,9 +133,23 @@ impl Config {
                 "cannot be true with ipam: an interface that is down has no use for addresses",
             );
         }
+        if self.spoof_check == SpoofCheck::Ip && !self.has_ipam {
+            object.refuse(
+                "ipspoofchk",
+                "cannot be true without ipam: it is not known which addresses are the container's",
+            );
+        }
         if self.host_name.is_some() && self.host_name == self.bridge {
             object.refuse("hostInterfaceName", "cannot be the bridge's own name");
         }
+    }
+}
+
+fn spoof_check(object: &Object<'_>) -> SpoofCheck {
+    match (object.flag("ipspoofchk"), object.flag("macspoofchk")) {
+        (true, _) => SpoofCheck::Ip,
+        (false, true) => SpoofCheck::Mac,
+        (false, false) => SpoofCheck::Off,
     }
 }
 
@@ -168,7 +197,7 @@ fn host_routes(object: &Object<'_>) -> Vec<HostRoute> {
 /// Refuses keys of the reference plugin that ask for what this release does not do: to accept and ignore them
 /// would open what they are there to close.
 fn refuse_unbuilt(object: &Object<'_>) {
-    for key in ["vlan", "vlanTrunk", "macspoofchk"] {
+    for key in ["vlan", "vlanTrunk"] {
         let Some(value) = object.get(key) else {
             continue;
         };
@@ -251,12 +280,19 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_by_name_and_value() {
         refused(r#","vlan":7"#, Code::Unsupported, "vlan: 7");
-        refused(
-            r#","macspoofchk":true"#,
-            Code::Unsupported,
-            "macspoofchk: true",
-        );
         refused(r#","vlanTrunk":[{"id":3}]"#, Code::Unsupported, "vlanTrunk");
+    }
+
+    #[test]
+    fn a_check_of_ip_addresses_is_one_of_ethernet_addresses_too() {
+        let check = |keys: &str| read(&format!(r#","ipam":{{"type":"static"}}{keys}"#)).spoof_check;
+        assert_eq!(check(""), SpoofCheck::Off);
+        assert_eq!(check(r#","macspoofchk":true"#), SpoofCheck::Mac);
+        assert_eq!(check(r#","ipspoofchk":true"#), SpoofCheck::Ip);
+        assert_eq!(
+            check(r#","ipspoofchk":true,"macspoofchk":true"#),
+            SpoofCheck::Ip
+        );
     }
 
     #[test]
@@ -284,6 +320,7 @@ mod tests {
             Code::InvalidConfig,
             "disableContainerInterface",
         );
+        refused(r#","ipspoofchk":true"#, Code::InvalidConfig, "ipspoofchk");
         refused(
             r#","hostInterfaceName":"cni0""#,
             Code::InvalidConfig,

@@ -1,6 +1,5 @@
 //! DEL: everything of an attachment goes, found by its owner in the kernel.
 
-use cni_common::addr::Cidr;
 use cni_common::attach::ipam;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
@@ -13,27 +12,14 @@ use cni_common::plugin::DelCall;
 use crate::attach::bridge_name;
 use crate::bridge;
 use crate::config::Config;
+use crate::firewall;
 use crate::host_routes;
-use crate::masq;
 use crate::names::{self, Mark};
 
 /// Detaches the container. What fails does not keep the rest alive; the first failure is reported.
 pub(crate) fn detach(call: &DelCall<Config>) -> Result<(), Error> {
     let doing = || format!("detach {}/{}", call.container, call.ifname);
-    ipam::del(&call.ipam(), || remove(call).and(remove_rules(call))).step(doing)
-}
-
-/// Removes what the firewall has of the attachment.
-fn remove_rules(call: &DelCall<Config>) -> Result<(), Error> {
-    if !call.config.masquerade {
-        return Ok(());
-    }
-    let previous = call.previous.iter();
-    let addresses: Vec<_> = previous
-        .flat_map(|previous| masquerade::inside::addresses(previous, &call.ifname))
-        .map(Cidr::address)
-        .collect();
-    masq::remove(&call.owner(), &addresses)
+    ipam::del(&call.ipam(), || remove(call).and(firewall::remove(call))).step(doing)
 }
 
 /// Removes the link, the host routes and, where asked for, the bridge.

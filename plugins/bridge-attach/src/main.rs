@@ -7,11 +7,13 @@ mod check;
 mod collect;
 mod config;
 mod detach;
+mod firewall;
 mod host_routes;
 mod masq;
 mod names;
 mod plan;
 mod plugin;
+mod spoof;
 
 use std::process::ExitCode;
 

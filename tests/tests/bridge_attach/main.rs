@@ -14,6 +14,7 @@ mod ipam;
 mod masq;
 mod names;
 mod routes;
+mod spoof;
 
 use plumb_tests::{Container, Host, Plugin, Value, conf, json};
 

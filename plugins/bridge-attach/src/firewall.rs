@@ -1,0 +1,110 @@
+//! What the firewall has of an attachment: the rules of `ipMasq`, and the guard of `macspoofchk` and `ipspoofchk`.
+
+use core::net::IpAddr;
+
+use cni_common::addr::{Cidr, Mac};
+use cni_common::error::Error;
+use cni_common::ident::{IfName, NetworkName};
+use cni_common::log;
+use cni_common::owner::Owner;
+use cni_common::plugin::{DelCall, GcCall};
+use cni_common::undo::Undo;
+
+use crate::config::{Config, SpoofCheck};
+use crate::plan::Plan;
+use crate::spoof::{self, Guard, Leaving};
+use crate::{masq, names};
+
+/// The guard of a port, where one is configured. Before the addresses are known it lets none pass but those of a
+/// DHCP client.
+pub(crate) fn guard_of(
+    config: &Config,
+    port: &IfName,
+    mac: Option<Mac>,
+    plan: Option<&Plan>,
+) -> Option<Guard> {
+    let addresses = match config.spoof_check {
+        SpoofCheck::Off => return None,
+        SpoofCheck::Mac => None,
+        SpoofCheck::Ip => Some(
+            plan.iter()
+                .flat_map(|plan| plan.addresses())
+                .map(Cidr::address),
+        ),
+    };
+    Some(Guard {
+        port: port.clone(),
+        mac: mac?,
+        addresses: addresses.map(Iterator::collect),
+    })
+}
+
+/// Pushes the removal of the guard; to be called before the link is made, so that it is undone after the link.
+pub(crate) fn undo_guard(config: &Config, owner: &Owner, undo: &mut Undo<'_>) {
+    if config.spoof_check == SpoofCheck::Off {
+        return;
+    }
+    let owner = owner.clone();
+    undo.push("remove the guard of the port", move || {
+        spoof::release(&Leaving::Of(&owner, None))
+    });
+}
+
+/// Removes what there is of an attachment, with no need for its result.
+pub(crate) fn remove(call: &DelCall<Config>) -> Result<(), Error> {
+    let owner = call.owner();
+    let mut outcome = Ok(());
+    if call.config.masquerade {
+        outcome = masq::remove(&owner, &recorded_addresses(call));
+    }
+    if call.config.spoof_check != SpoofCheck::Off {
+        let expected = expected_guard(call, &owner);
+        let leaving = Leaving::Of(&owner, expected.as_ref());
+        outcome = outcome.and(spoof::release(&leaving));
+    }
+    outcome
+}
+
+fn recorded_addresses(call: &DelCall<Config>) -> Vec<IpAddr> {
+    let previous = call.previous.iter();
+    previous
+        .flat_map(|previous| masquerade::inside::addresses(previous, &call.ifname))
+        .map(Cidr::address)
+        .collect()
+}
+
+/// The guard that the result of the ADD leads to expect.
+fn expected_guard(call: &DelCall<Config>, owner: &Owner) -> Option<Guard> {
+    let inside = call.previous.as_ref()?.interfaces.iter();
+    let mac = inside
+        .filter(|interface| interface.sandbox.is_some())
+        .find(|interface| interface.name == call.ifname.as_str())?
+        .mac?;
+    let port = match &call.config.host_name {
+        Some(name) => name.clone(),
+        None => names::host_name(owner).ok()?,
+    };
+    let guarded = call.config.spoof_check == SpoofCheck::Ip;
+    Some(Guard {
+        port,
+        mac,
+        addresses: guarded.then(|| recorded_addresses(call)),
+    })
+}
+
+/// Removes what there is of stale attachments, whatever the configuration says by now.
+pub(crate) fn remove_stale(call: &GcCall<Config>) -> Result<(), Error> {
+    let (network, valid): (&NetworkName, _) = (&call.network, call.valid_owners());
+    let masquerade = masq::remove_stale(network, &valid);
+    let spoof = spoof::release(&Leaving::Stale(network, &valid));
+    let needed = |asked: bool, outcome: Result<(), Error>| match outcome {
+        // A kernel without nftables has no rules.
+        Err(error) if !asked => {
+            log::debug(format_args!("{error}"));
+            Ok(())
+        }
+        other => other,
+    };
+    let config = &call.config;
+    needed(config.masquerade, masquerade).and(needed(config.spoof_check != SpoofCheck::Off, spoof))
+}
