@@ -21,6 +21,9 @@ pub struct NewBridge<'a> {
     pub mac: Mac,
     /// The MTU in bytes; the kernel's default is 1500, and without one it follows the ports.
     pub mtu: Option<u32>,
+    /// The group it is made in; the kernel's default is 0. Unlike an alias, which the kernel ignores in the message
+    /// that makes a link, this is there from the beginning: it can tell whose a bridge is that was not marked yet.
+    pub group: Option<u32>,
 }
 
 /// Whether a thing had to be made.
@@ -71,6 +74,9 @@ impl Rtnl {
         message
             .attributes
             .extend(bridge.mtu.map(LinkAttribute::Mtu));
+        message
+            .attributes
+            .extend(bridge.group.map(LinkAttribute::Group));
         self.add_link(format!("create bridge {}", bridge.name), &message)
     }
 

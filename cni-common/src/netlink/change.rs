@@ -104,6 +104,11 @@ impl LinkChange {
         self.with(LinkAttribute::Address(mac.0.to_vec()))
     }
 
+    /// Moves it to a group; every link starts in 0.
+    pub fn group(self, group: u32) -> Self {
+        self.with(LinkAttribute::Group(group))
+    }
+
     /// Renames it.
     pub fn name(self, name: &IfName) -> Self {
         self.with(LinkAttribute::IfName(name.as_str().to_owned()))

@@ -44,6 +44,8 @@ pub struct Link {
     pub altnames: Vec<String>,
     /// What it is as a VLAN link (`IFLA_INFO_DATA`).
     pub vlan: Option<Vlan>,
+    /// The group (`IFLA_GROUP`); 0 is where a link starts unless it was made with another.
+    pub group: u32,
     /// Its state as a bridge port (`IFLA_INFO_SLAVE_DATA`).
     pub port: Option<Port>,
 }
@@ -117,6 +119,7 @@ impl Link {
             alias: None,
             altnames: Vec::new(),
             vlan: None,
+            group: 0,
             port: None,
         };
         for (kind, value) in attributes(body.get(IFINFOMSG..)?) {
@@ -127,6 +130,7 @@ impl Link {
                 libc::IFLA_LINK => link.peer = number(value),
                 libc::IFLA_MASTER => link.master = number(value),
                 libc::IFLA_OPERSTATE => link.running = value == [IF_OPER_UP],
+                libc::IFLA_GROUP => link.group = number(value)?,
                 libc::IFLA_IFALIAS => link.alias = Some(text(value)),
                 libc::IFLA_LINK_NETNSID => {
                     link.peer_netns_id = value.first_chunk().map(|id| i32::from_ne_bytes(*id));

@@ -52,6 +52,7 @@ fn joined() -> (Rtnl, Link, Link, Netns, Link) {
         name: &name("br0"),
         mac: mac(9),
         mtu: None,
+        group: None,
     };
     let Ensured::Created(bridge) = rtnl.ensure_bridge(&new).unwrap() else {
         panic!("a bridge in an empty namespace");
@@ -82,6 +83,7 @@ fn a_bridge_is_made_once_and_keeps_its_address() {
         name: &name("br0"),
         mac: mac(77),
         mtu: Some(1300),
+        group: None,
     });
     assert!(matches!(again, Ok(Ensured::Found(_))), "{again:?}");
     let shown = ip(&["link", "show", "br0"]);
@@ -101,11 +103,32 @@ fn a_link_that_is_no_bridge_is_found_and_not_changed() {
         name: &name("br0"),
         mac: mac(9),
         mtu: None,
+        group: None,
     };
     let Ensured::Found(link) = rtnl.ensure_bridge(&new).unwrap() else {
         panic!("the name was taken");
     };
     assert!(!link.is_bridge());
+}
+
+#[test]
+fn a_bridge_is_in_its_group_from_the_beginning_and_leaves_it() {
+    private_netns();
+    let mut rtnl = Rtnl::open().unwrap();
+    let new = NewBridge {
+        name: &name("br0"),
+        mac: mac(9),
+        mtu: None,
+        group: Some(77),
+    };
+    let Ensured::Created(bridge) = rtnl.ensure_bridge(&new).unwrap() else {
+        panic!("a bridge in an empty namespace");
+    };
+    assert_eq!(bridge.group, 77);
+    assert_eq!(ip(&["link", "show", "br0"])[0]["group"], "77");
+    rtnl.execute(bridge.change().group(0).request()).unwrap();
+    assert_eq!(find(&mut rtnl, "br0").group, 0);
+    assert_eq!(ip(&["link", "show", "br0"])[0]["group"], "default");
 }
 
 #[test]
@@ -122,6 +145,7 @@ fn many_at_once_make_one_bridge() {
                             name: &name("br0"),
                             mac: mac(number),
                             mtu: None,
+                            group: None,
                         })
                     });
                     usize::from(matches!(ensured.unwrap().unwrap(), Ensured::Created(_)))

@@ -17,7 +17,7 @@ use cni_common::sysctl::{self, Outcome};
 use cni_common::undo::Undo;
 
 use crate::config::Config;
-use crate::names::{BRIDGE_MARK, REMOVAL_MARK};
+use crate::names::{BRIDGE_MARK, HALF_MADE, REMOVAL_MARK};
 use crate::plan::{GatewayStep, gateway_step};
 
 /// Makes the bridge, or adopts the one there is, and sets it up.
@@ -34,9 +34,23 @@ pub(crate) fn ensure(
         name,
         mac: mac::random(),
         mtu: None,
+        group: Some(HALF_MADE),
     };
+    // Before it is made: the answer may be what is lost. Its address tells whether it is ours.
+    let (wanted, mac) = (name.clone(), new.mac);
+    undo.push(format!("delete bridge {name}"), move || {
+        let mut rtnl = Rtnl::open().map_err(Cause::cause)?;
+        match rtnl.link_by_name(&wanted).map_err(Cause::cause)? {
+            Some(link) if link.is_bridge() && link.mac == Some(mac) => {
+                remove_if_unused(&mut rtnl, &link)
+            }
+            _ => Ok(()),
+        }
+    });
     match ensure_lasting(rtnl, &new)? {
-        Ensured::Created(link) => prepare(rtnl, link, config, undo),
+        Ensured::Created(link) => prepare(rtnl, link, config),
+        // Whoever makes it is about to do the same, or has crashed.
+        Ensured::Found(link) if is_half_made(&link) => prepare(rtnl, link, config),
         Ensured::Found(link) if link.is_bridge() => adopt(rtnl, link, config, undo),
         Ensured::Found(link) => Err(Error::new(
             Code::Taken,
@@ -52,6 +66,11 @@ pub(crate) fn ensure(
 /// Whether the plugin made the bridge, and so may remove it.
 pub(crate) fn is_ours(bridge: &Link) -> bool {
     matches!(bridge.alias.as_deref(), Some(BRIDGE_MARK | REMOVAL_MARK))
+}
+
+/// Whether the plugin made the bridge and has not marked it yet.
+fn is_half_made(bridge: &Link) -> bool {
+    bridge.is_bridge() && bridge.group == HALF_MADE
 }
 
 /// Whether somebody is about to delete the bridge.
@@ -84,16 +103,8 @@ fn mark(rtnl: &mut Rtnl, bridge: &Link, mark: &str) -> Result<(), Error> {
         .map_err(Cause::cause)
 }
 
-fn prepare(
-    rtnl: &mut Rtnl,
-    link: Link,
-    config: &Config,
-    undo: &mut Undo<'_>,
-) -> Result<Link, Error> {
-    let made = link.clone();
-    undo.push(format!("delete bridge {}", link.name), move || {
-        remove_if_unused(&mut Rtnl::open().map_err(Cause::cause)?, &made)
-    });
+/// Marks a bridge that was just made, and sets it up.
+fn prepare(rtnl: &mut Rtnl, link: Link, config: &Config) -> Result<Link, Error> {
     // What containers send must neither configure the host nor delay its addresses.
     for key in ["accept_ra", "accept_dad"] {
         let name = format!("net/ipv6/conf/{}/{key}", link.name);
@@ -101,7 +112,7 @@ fn prepare(
             log::warning(format_args!("set {name} to 0: {error}"));
         }
     }
-    let mut change = link.change().alias(BRIDGE_MARK).up();
+    let mut change = link.change().alias(BRIDGE_MARK).group(0).up();
     if config.promisc {
         change = change.promisc(true);
     }
@@ -291,6 +302,18 @@ pub(crate) fn forward(gateways: &[Cidr], undo: &mut Undo<'_>) -> Result<(), Erro
 pub(crate) fn remove_if_empty(rtnl: &mut Rtnl, name: &IfName) -> Result<(), Error> {
     match rtnl.link_by_name(name).map_err(Cause::cause)? {
         Some(link) if link.is_bridge() && is_ours(&link) => remove_if_unused(rtnl, &link),
+        Some(link) if is_half_made(&link) => remove_abandoned(rtnl, &link),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a bridge whose ADD crashed before it marked it.
+fn remove_abandoned(rtnl: &mut Rtnl, bridge: &Link) -> Result<(), Error> {
+    /// How long its ADD may take if it lives: it takes microseconds.
+    const BEING_MADE: Duration = Duration::from_millis(50);
+    std::thread::sleep(BEING_MADE);
+    match rtnl.link_by_index(bridge.index).map_err(Cause::cause)? {
+        Some(link) if is_half_made(&link) => remove_if_unused(rtnl, &link),
         _ => Ok(()),
     }
 }

@@ -17,6 +17,10 @@ pub(crate) const BRIDGE_MARK: &str = "plumb1-bridge";
 /// The alias of such a bridge while it is being removed.
 pub(crate) const REMOVAL_MARK: &str = "plumb1-bridge-removal";
 
+/// The group (`IFLA_GROUP`) of a bridge that the plugin has made and not marked yet: an alias cannot be part of the
+/// message that makes a link. The letters are `plum`.
+pub(crate) const HALF_MADE: u32 = 0x706c_756d;
+
 /// The longest alias in bytes (`IFALIASZ`, linux/if.h, less one).
 const ALIAS: usize = 255;
 

@@ -303,6 +303,44 @@ fn a_crash_half_way_stands_in_nobodys_way() {
     assert!(c1.link("gone").is_none() && c1.ping("10.1.0.1"));
 }
 
+/// What an ADD leaves that crashed when it had made the bridge.
+const HALF_A_BRIDGE: &str = "ip link add br0 group 1886156141 type bridge";
+
+#[test]
+fn a_bridge_without_its_mark_is_finished_by_the_next() {
+    let (host, _ipam) = host();
+    let conf = layer3(json!({ "removeEmptyBridge": true }));
+    let before = host.state();
+    host.sh(HALF_A_BRIDGE);
+    let (c1, _) = attached(&host, "c1", &conf);
+    assert!(c1.ping("10.1.0.1"));
+    let bridge = host.link("br0").unwrap();
+    assert_eq!(
+        (&bridge["group"], &bridge["ifalias"]),
+        (&json!("default"), &json!("plumb1-bridge"))
+    );
+    plugin(&host).del(&c1, &conf).succeeds();
+    host.set_sysctl("net/ipv4/ip_forward", "0");
+    host.set_sysctl("net/ipv6/conf/all/forwarding", "0");
+    host.assert_unchanged_since(&before);
+}
+
+#[test]
+fn a_bridge_without_its_mark_goes_when_it_is_empty_and_nobodys_else_does() {
+    let (host, _ipam) = host();
+    let conf = layer3(json!({ "removeEmptyBridge": true }));
+    let c1 = host.container("c1");
+    host.sh(HALF_A_BRIDGE);
+    plugin(&host).del(&c1, &conf).succeeds();
+    assert!(host.link("br0").is_none());
+    host.sh(HALF_A_BRIDGE);
+    plugin(&host).valid([]).gc(&conf).succeeds();
+    assert!(host.link("br0").is_none());
+    host.sh("ip link add br0 group 7 type bridge");
+    plugin(&host).del(&c1, &conf).succeeds();
+    assert!(host.link("br0").is_some());
+}
+
 #[test]
 fn a_host_end_without_its_mark_is_replaced() {
     let (host, _ipam) = host();
