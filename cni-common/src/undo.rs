@@ -7,7 +7,8 @@ type Removal<'a> = Box<dyn FnOnce() -> Result<(), Error> + 'a>;
 
 /// The removals of what was made so far.
 ///
-/// Push one after each thing *created*, never for a thing found. Dropped without [`Undo::commit`], it runs them
+/// Push one for each thing *created*, never for a thing found: before the request that makes it, if the removal can
+/// tell whether it was made, because the kernel's answer may be what is lost. Dropped without [`Undo::commit`], it runs them
 /// in reverse order; their own failures are logged, so that the runtime sees the first error.
 #[derive(Default)]
 pub struct Undo<'a> {
@@ -20,7 +21,7 @@ impl<'a> Undo<'a> {
         Self::default()
     }
 
-    /// Adds the removal of what was just created; `doing` names it, such as `delete bridge cni0`.
+    /// Adds the removal of what was, or is about to be, created; `doing` names it, such as `delete bridge cni0`.
     pub fn push(
         &mut self,
         doing: impl Into<String>,

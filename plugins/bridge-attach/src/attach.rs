@@ -203,6 +203,23 @@ impl Attempt<'_> {
             peer_netns: netns,
             mtu: Some(mtu),
         };
+        if !config.host_routes.is_empty() {
+            // Pushed before the link's removal, so run after it: then the link holds no gateway any more.
+            let bridge = bridge.clone();
+            undo.push("delete the host routes", move || {
+                host_routes::remove_stale(&mut Rtnl::open().map_err(Cause::cause)?, &bridge)
+            });
+        }
+        // Before it is made: the answer may be what is lost. Its address tells whether it is ours.
+        let (name, mac) = (host_name.clone(), veth.mac);
+        undo.push(format!("delete link {name}"), move || {
+            let mut rtnl = Rtnl::open().map_err(Cause::cause)?;
+            let link = rtnl.link_by_name(&name).map_err(Cause::cause)?;
+            match link.filter(|link| link.mac == Some(mac)) {
+                Some(made) => delete_detached(&mut rtnl, &made),
+                None => Ok(()),
+            }
+        });
         if let Err(error) = self.host.add_veth(&veth) {
             if !error.is_taken() {
                 return Err(error.cause());
@@ -218,21 +235,6 @@ impl Attempt<'_> {
             .link_by_name(&self.host_name)
             .map_err(Cause::cause)?
             .ok_or_else(vanished)?;
-        if !config.host_routes.is_empty() {
-            // Pushed before the link's removal, so run after it: then the link holds no gateway any more.
-            let bridge = bridge.clone();
-            undo.push("delete the host routes", move || {
-                host_routes::remove_stale(&mut Rtnl::open().map_err(Cause::cause)?, &bridge)
-            });
-        }
-        let made = near.clone();
-        undo.push(format!("delete link {}", near.name), move || {
-            let mut rtnl = Rtnl::open().map_err(Cause::cause)?;
-            match rtnl.delete_link_detached(&made) {
-                Err(error) if !error.is_absent() => Err(error.cause()),
-                _ => Ok(()),
-            }
-        });
         let mut mark = near.change().alias(&self.owner.tag());
         if config.hairpin {
             mark = mark.hairpin(true);
@@ -292,10 +294,7 @@ impl Attempt<'_> {
             ));
         }
         log::info(format_args!("{} was left behind: deleted", link.name));
-        match self.host.delete_link_detached(&link) {
-            Err(error) if !error.is_absent() => Err(error.cause()),
-            _ => Ok(()),
-        }
+        delete_detached(&mut self.host, &link)
     }
 
     /// Sets the host end up and returns when frames pass both ways; gives the port as it is then.
@@ -391,5 +390,13 @@ impl Attempt<'_> {
             routes: plan.routes,
             dns: plan.dns,
         }
+    }
+}
+
+/// Deletes a link; one that is gone already is no error.
+fn delete_detached(host: &mut Rtnl, link: &Link) -> Result<(), Error> {
+    match host.delete_link_detached(link) {
+        Err(error) if !error.is_absent() => Err(error.cause()),
+        _ => Ok(()),
     }
 }

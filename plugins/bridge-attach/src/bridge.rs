@@ -12,7 +12,7 @@ use cni_common::ident::IfName;
 use cni_common::log;
 use cni_common::netlink::bridge::{Ensured, NewBridge, has_fixed_address};
 use cni_common::netlink::link::Link;
-use cni_common::netlink::{Rtnl, addr};
+use cni_common::netlink::{self, Rtnl, addr};
 use cni_common::sysctl::{self, Outcome};
 use cni_common::undo::Undo;
 
@@ -144,7 +144,6 @@ fn adopt(rtnl: &mut Rtnl, link: Link, config: &Config, undo: &mut Undo<'_>) -> R
     if let Some(mac) = link.mac.filter(|_| pin) {
         change = change.mac(mac);
     }
-    rtnl.execute(change.request()).map_err(Cause::cause)?;
     let (was_up, before) = (link.up, link.clone());
     undo.push(format!("put bridge {} back", link.name), move || {
         let mut rtnl = Rtnl::open().map_err(Cause::cause)?;
@@ -158,6 +157,7 @@ fn adopt(rtnl: &mut Rtnl, link: Link, config: &Config, undo: &mut Undo<'_>) -> R
         }
         rtnl.execute(change.request()).map_err(Cause::cause)
     });
+    rtnl.execute(change.request()).map_err(Cause::cause)?;
     Ok(link)
 }
 
@@ -229,12 +229,12 @@ impl Gateways<'_> {
             Ok(ports.iter().map(|port| port.index).collect())
         };
         let before = ports(rtnl, self.bridge)?;
-        match rtnl.execute(addr::add(self.bridge, cidr)) {
-            Ok(()) => {}
-            // Another ADD was quicker.
-            Err(error) if error.is_taken() => return Ok(()),
-            Err(error) => return Err(error.cause()),
+        let added = rtnl.execute(addr::add(self.bridge, cidr));
+        // Another ADD was quicker.
+        if added.as_ref().is_err_and(netlink::Error::is_taken) {
+            return Ok(());
         }
+        // After any other failure as well: what failed may be reading the answer.
         let bridge = self.bridge.clone();
         undo.push(format!("delete {cidr} from {}", bridge.name), move || {
             let mut rtnl = Rtnl::open().map_err(Cause::cause)?;
@@ -247,14 +247,13 @@ impl Gateways<'_> {
                 _ => Ok(()),
             }
         });
-        Ok(())
+        added.map_err(Cause::cause)
     }
 
     fn remove_one(&self, rtnl: &mut Rtnl, cidr: Cidr, undo: &mut Undo<'_>) -> Result<(), Error> {
-        match rtnl.execute(addr::delete(self.bridge, cidr)) {
-            Ok(()) => {}
-            Err(error) if error.is_absent() => return Ok(()),
-            Err(error) => return Err(error.cause()),
+        let removed = rtnl.execute(addr::delete(self.bridge, cidr));
+        if removed.as_ref().is_err_and(netlink::Error::is_absent) {
+            return Ok(());
         }
         let bridge = self.bridge.clone();
         undo.push(format!("give {cidr} back to {}", bridge.name), move || {
@@ -264,7 +263,7 @@ impl Gateways<'_> {
                 _ => Ok(()),
             }
         });
-        Ok(())
+        removed.map_err(Cause::cause)
     }
 }
 
