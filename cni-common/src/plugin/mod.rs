@@ -83,11 +83,18 @@ pub fn run<P: Plugin>(plugin: &P) -> ExitCode {
             .and_then(|stdin| serve(plugin, &lookup, &stdin)),
         Err(error) => Err(serve::early::<P>(error)),
     };
-    let (document, code) = match answer {
+    let (mut document, code) = match answer {
         Ok(document) => (document, ExitCode::SUCCESS),
         Err(refusal) => (refusal.to_json(), ExitCode::FAILURE),
     };
-    match io::stdout().write_all(document.as_bytes()) {
+    // With its last line complete the document goes out in one write. What is left for the end of the process may fail
+    // to be written without anybody noticing.
+    if !document.is_empty() {
+        document.push('\n');
+    }
+    let mut stdout = io::stdout();
+    let written = stdout.write_all(document.as_bytes());
+    match written.and_then(|()| stdout.flush()) {
         Ok(()) => code,
         // A runtime that did not get the result must not take the call for a success.
         Err(_) => ExitCode::FAILURE,
