@@ -62,7 +62,7 @@ name! {
 }
 name! {
     /// A link name the kernel accepts (`dev_valid_name`, net/core/dev.c): 1 to 15 bytes, not `.` or `..`, no
-    /// `/`, `:`, `%` or white space.
+    /// `/`, `:`, `%` or white space. Nor control characters, which the kernel lets pass: names are shown to people.
     IfName
 }
 
@@ -108,9 +108,9 @@ impl IfName {
             "must not be '.' or '..'"
         } else if text
             .chars()
-            .any(|c| c == '/' || c == ':' || c == '\0' || c.is_whitespace())
+            .any(|c| c == '/' || c == ':' || c.is_control() || c.is_whitespace())
         {
-            "must not contain '/', ':', NUL or white space"
+            "must not contain '/', ':', control characters or white space"
         } else if text.contains('%') {
             // `eth%d` asks the kernel for a name with a number of its choice (`dev_prep_valid_name`).
             "must not contain '%', which the kernel takes for a place to put a number"
@@ -129,6 +129,15 @@ impl IfName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn link_names_hold_no_control_characters() {
+        for evil in ["a\0b", "\u{1b}[2J", "a\nb", "\u{7f}"] {
+            let refused = IfName::parse(evil).unwrap_err();
+            assert!(refused.reason.contains("control characters"), "{refused}");
+            assert!(!refused.reason.contains(char::is_control), "{refused}");
+        }
+    }
 
     #[test]
     fn container_ids_follow_the_specification() {

@@ -1,7 +1,7 @@
 //! What every Plumb plugin shares.
 //!
 //! Three layers, each using only what stands before it:
-//! * pure: [`code`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`json`], [`args`], [`result`]:
+//! * pure: [`code`], [`excerpt`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`json`], [`args`], [`result`]:
 //!   values in, values out;
 //! * kernel: [`netns`], [`sysctl`], [`netlink`], [`nft`], [`announce`]: verbs that change or read the running
 //!   kernel;
@@ -19,6 +19,7 @@ pub mod config;
 pub mod delegate;
 pub mod env;
 pub mod error;
+pub mod excerpt;
 pub mod ident;
 pub mod json;
 pub mod log;

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::excerpt;
 use crate::json::Object;
 
 /// How important a line is.
@@ -155,11 +156,8 @@ fn write(level: Level, text: fmt::Arguments<'_>) {
         return;
     }
     let subject = log.map_or("plumb", |log| log.subject.as_str());
-    let line = one_line(&format!(
-        "{} {} {subject}: {text}",
-        timestamp(),
-        level.as_str()
-    ));
+    let line = format!("{} {} {subject}: {text}", timestamp(), level.as_str());
+    let line = one_line(&excerpt::shortened(&line, excerpt::LINE));
     // One write a line keeps the lines of plugins that run at once whole. Where a line cannot be written there
     // is nobody to tell.
     if let Some(mut file) = to_file {

@@ -87,7 +87,7 @@ impl Outcome {
 
     /// Standard output is nothing, or one JSON document and nothing else; a failure has its error result there.
     #[track_caller]
-    pub(crate) fn assert_one_document(&self) {
+    pub fn assert_one_document(&self) {
         let documents = self.documents();
         assert!(
             documents.len() <= 1,
@@ -118,7 +118,7 @@ impl Outcome {
             .unwrap_or_else(|error| panic!("no JSON ({error}) on stdout of {}", self.describe()))
     }
 
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let Self {
             call,
             status,

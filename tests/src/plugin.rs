@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::node::words;
 use crate::{Binaries, Container, Outcome, binaries, until};
 
 /// Longer than any plugin may take; one that hangs must not hang the tests.
@@ -76,6 +77,7 @@ pub struct Plugin {
     ifname: OsString,
     variables: BTreeMap<OsString, Option<OsString>>,
     keys: BTreeMap<String, Value>,
+    tracer: Vec<OsString>,
 }
 
 impl Plugin {
@@ -93,7 +95,21 @@ impl Plugin {
             ifname: "eth0".into(),
             variables: BTreeMap::new(),
             keys: BTreeMap::new(),
+            tracer: Vec::new(),
         }
+    }
+
+    /// The file that is executed.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Executes it by way of another program, such as strace with its options. How it ends, and what it prints, is
+    /// for the caller to judge.
+    #[must_use]
+    pub fn under<S: AsRef<OsStr>>(mut self, argv: impl IntoIterator<Item = S>) -> Self {
+        self.tracer = words(argv);
+        self
     }
 
     /// Another `CNI_IFNAME` than `eth0`.
@@ -252,7 +268,7 @@ impl Plugin {
             };
         }
         let stdin = self.stdin(conf);
-        let mut command = Command::new(&self.file);
+        let mut command = self.command();
         command.env_clear().envs(&variables);
         command
             .stdin(Stdio::piped())
@@ -282,10 +298,19 @@ impl Plugin {
             elapsed: begun.elapsed(),
         };
         // The reference plugins are known to print two documents in places.
-        if !self.binaries.are_reference() {
+        if !self.binaries.are_reference() && self.tracer.is_empty() {
             outcome.assert_one_document();
         }
         outcome
+    }
+
+    fn command(&self) -> Command {
+        let Some((program, arguments)) = self.tracer.split_first() else {
+            return Command::new(&self.file);
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).arg(&self.file);
+        command
     }
 
     #[track_caller]

@@ -7,35 +7,64 @@ use std::cell::RefCell;
 use super::Json;
 use crate::code::Code;
 use crate::error::Error;
+use crate::excerpt;
 use crate::ident::Invalid;
 
 /// What was found wrong while a configuration was read.
 #[derive(Debug, Default)]
-pub struct Problems(RefCell<Vec<(Code, String)>>);
+pub struct Problems(RefCell<Found>);
+
+#[derive(Debug, Default)]
+struct Found {
+    /// The different codes, in the order of their first fault.
+    codes: Vec<Code>,
+    texts: Vec<String>,
+    /// How many faults there are beyond those with a text.
+    more: usize,
+}
+
+/// How many faults are named: whoever has as many mends one kind at a time.
+const NAMED: usize = 20;
+
+/// How many items a list may have: more than there can be use for.
+const ITEMS: usize = 1 << 16;
 
 impl Problems {
     /// Records a fault.
     pub fn add(&self, code: Code, text: impl Into<String>) {
-        self.0.borrow_mut().push((code, text.into()));
+        let mut found = self.0.borrow_mut();
+        if !found.codes.contains(&code) {
+            found.codes.push(code);
+        }
+        if found.texts.len() < NAMED {
+            let text = text.into();
+            found
+                .texts
+                .push(excerpt::shortened(&text, excerpt::PART).into_owned());
+        } else {
+            found.more = found.more.saturating_add(1);
+        }
     }
 
     /// All that was recorded, as one error: its code is 6 if a value has the wrong type, else 7 if a value is
     /// impossible, else that of the first fault.
     pub fn finish(&self) -> Result<(), Error> {
-        let list = self.0.borrow();
-        let code_of = |code: Code| {
-            list.iter()
-                .map(|(found, _)| *found)
-                .find(|found| *found == code)
-        };
+        let found = self.0.borrow();
+        let code_of = |code: Code| found.codes.contains(&code).then_some(code);
         let Some(code) = code_of(Code::Decode)
             .or_else(|| code_of(Code::InvalidConfig))
-            .or_else(|| list.first().map(|(code, _)| *code))
+            .or_else(|| found.codes.first().copied())
         else {
             return Ok(());
         };
-        let texts: Vec<&str> = list.iter().map(|(_, text)| text.as_str()).collect();
-        Err(Error::new(code, texts.join("; ")))
+        let text = found.texts.join("; ");
+        Err(Error::new(
+            code,
+            match found.more {
+                0 => text,
+                more => format!("{text}; and {more} more"),
+            },
+        ))
     }
 }
 
@@ -151,6 +180,10 @@ impl<'a> Value<'a> {
             self.wrong_type("a list");
             return Vec::new();
         };
+        if items.len() > ITEMS {
+            self.refuse(format_args!("must have at most {ITEMS} items"));
+            return Vec::new();
+        }
         items
             .iter()
             .enumerate()

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 pub use call::{Call, DelCall, GcCall, StatusCall};
 pub use serve::{Refusal, serve};
 
+use crate::code::Code;
 use crate::config::Configuration;
 use crate::env::{Command, Environment};
 use crate::error::{Error, Step};
@@ -102,13 +103,22 @@ pub fn run<P: Plugin>(plugin: &P) -> ExitCode {
 }
 
 fn read_stdin(command: Command) -> Result<Vec<u8>, Error> {
+    /// In bytes. A GC with ten thousand valid attachments is as long.
+    const LONGEST: u64 = 1 << 20;
     let mut stdin = io::stdin();
     let mut bytes = Vec::new();
     // VERSION works without a configuration: a person who asks for it need not type one.
     if command == Command::Version && stdin.is_terminal() {
         return Ok(bytes);
     }
-    stdin.read_to_end(&mut bytes).step(|| "read stdin")?;
+    let mut some = (&mut stdin).take(LONGEST.saturating_add(1));
+    some.read_to_end(&mut bytes).step(|| "read stdin")?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > LONGEST) {
+        return Err(Error::new(
+            Code::Decode,
+            format!("stdin: is longer than {LONGEST} bytes, and no configuration is"),
+        ));
+    }
     Ok(bytes)
 }
 

@@ -8,6 +8,7 @@ use crate::code::Code;
 use crate::config::{self, NetConf};
 use crate::env::{Command, Environment, Lookup};
 use crate::error::{Error, Step};
+use crate::excerpt;
 use crate::json::{Json, Object, ObjectWriter, Problems};
 use crate::log::{self, LogConfig};
 use crate::netns::Netns;
@@ -29,13 +30,14 @@ impl Refusal {
 
     /// The error result (spec 1.1.0, section 5, "Error").
     pub fn to_json(&self) -> String {
-        let details = self.error.details();
+        let details = excerpt::shortened(self.error.details(), excerpt::LINE);
+        let message = self.error.to_string();
         Json::from(
             ObjectWriter::default()
                 .with("cniVersion", self.version.as_str())
                 .with("code", self.error.code().number())
-                .with("msg", self.error.to_string())
-                .with_some("details", (!details.is_empty()).then_some(details)),
+                .with("msg", &*excerpt::shortened(&message, excerpt::LINE))
+                .with_some("details", (!details.is_empty()).then_some(&*details)),
         )
         .to_pretty()
     }
