@@ -12,7 +12,7 @@ BINDIR  := /opt/cni/bin
 
 export TARGET
 
-.PHONY: build tutorial test test-reference bench install install-links clean
+.PHONY: build tutorial test test-faults test-reference bench install install-links clean
 .PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell
 
 # The plugins have a cargo call of their own: built together with the lab they would get the features it wants of their
@@ -31,6 +31,13 @@ tutorial: build
 test: build
 	@.ci/setup test tutorial
 	@PLUGIN_DIR=$(abspath $(RELEASE)) .ci/test
+
+# Every plugin and the chain killed, and failing, at each system call of ADD and DEL: some ten minutes. `make test` tries a
+# few of these points.
+test-faults: build
+	@.ci/setup test
+	@PLUGIN_DIR=$(abspath $(RELEASE)) FAULTS=all && export PLUGIN_DIR FAULTS && \
+		$(CARGO) test --locked --target $(TARGET) --package=plumb-tests --test=faults
 
 # The contract tests against the Go plugins that ours take the place of.
 test-reference:

@@ -31,6 +31,7 @@
 mod binaries;
 mod concurrent;
 mod container;
+pub mod faults;
 mod host;
 mod node;
 mod outcome;

@@ -52,6 +52,7 @@ impl State {
                     .filter(|entry| !is_learned(entry))
                     .collect(),
             ),
+            ("bridge VLANs", json(&["bridge", "-j", "vlan"])),
             ("nftables", text(&["nft", "list", "ruleset"])),
             ("iptables", text(&["iptables-save"])),
             ("ip6tables", text(&["ip6tables-save"])),

@@ -1,0 +1,94 @@
+//! What strace recorded: the system calls of each process, in the order in which they began.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One system call, as strace's `inject` counts them: by name, in each process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SystemCall {
+    /// 0 is the program, 1 the first process it forked, and so on.
+    pub(super) process: usize,
+    pub(super) name: String,
+    /// From 1.
+    pub(super) occurrence: usize,
+}
+
+/// Reads what `strace -f -o FILE` wrote. The call by which the program itself was executed does not count.
+pub(super) fn read(text: &str) -> Vec<SystemCall> {
+    let mut processes: Vec<&str> = Vec::new();
+    let mut counts: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+    let mut calls = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let Some((pid, name)) = began(line) else {
+            continue;
+        };
+        let known = processes.iter().position(|known| *known == pid);
+        let process = known.unwrap_or_else(|| {
+            processes.push(pid);
+            processes.len() - 1
+        });
+        if number == 0 && name == "execve" {
+            continue;
+        }
+        let occurrence = counts.entry((process, name)).or_default();
+        *occurrence += 1;
+        calls.push(SystemCall {
+            process,
+            name: name.to_owned(),
+            occurrence: *occurrence,
+        });
+    }
+    calls
+}
+
+/// The process and the call of a line with which a call begins: not `<... resumed>`, a signal, or an end.
+fn began(line: &str) -> Option<(&str, &str)> {
+    let (pid, rest) = line.split_once(' ')?;
+    let (name, _) = rest.trim_start().split_once('(')?;
+    let is_name = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    (is_name && !name.is_empty()).then_some((pid, name))
+}
+
+/// The calls that an injection hits first: it is for the Nth call of a name in every process, so one of a forked
+/// process is out of reach when its parent made as many before.
+pub(super) fn reachable(calls: Vec<SystemCall>) -> Vec<SystemCall> {
+    let mut taken = BTreeSet::new();
+    let first = |call: &SystemCall| taken.insert((call.name.clone(), call.occurrence));
+    calls.into_iter().filter(first).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+7 execve(\"/p\", [\"/p\"], 0x7 /* 1 vars */) = 0
+7 open(\"/a\", O_RDONLY) = 3
+7 fork() = 8
+7 open(\"/b\", O_RDONLY <unfinished ...>
+8 setsid() = 8
+7 <... open resumed>) = 4
+8 open(\"/c\", O_RDONLY) = 3
+8 --- SIGCHLD {si_signo=SIGCHLD} ---
+8 +++ exited with 0 +++
+7 open(\"/d\", O_RDONLY) = 5
+";
+
+    fn brief(calls: &[SystemCall]) -> Vec<String> {
+        let one = |call: &SystemCall| format!("{}{}{}", call.process, call.name, call.occurrence);
+        calls.iter().map(one).collect()
+    }
+
+    #[test]
+    fn calls_are_counted_by_name_in_each_process() {
+        let calls = read(TEXT);
+        let expected = ["0open1", "0fork1", "0open2", "1setsid1", "1open1", "0open3"];
+        assert_eq!(brief(&calls), expected);
+        let reachable = reachable(calls);
+        assert_eq!(
+            brief(&reachable),
+            ["0open1", "0fork1", "0open2", "1setsid1", "0open3"]
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! Every plugin, and the chain, killed and failing at each of its system calls in turn.
+#![cfg(test)]
+
+use plumb_tests::faults::{Case, Fault, Leaves, Operation, try_all};
+use plumb_tests::{Container, Host, Value, conf, json};
+
+fn nothing(_: &Host, _: &Container) {}
+
+fn bridge(keys: &Value) -> Value {
+    let mut conf = conf(
+        "bridge-attach",
+        json!({
+            "bridge": "br0",
+            "isGateway": true,
+            "hairpinMode": true,
+            "mtu": 1400,
+            "hostRoutes": [{ "dst": "10.9.0.0/16" }],
+            "ipam": {
+                "type": "static-ipam",
+                "addresses": [
+                    { "address": "10.1.0.2/24", "gateway": "10.1.0.1" },
+                    { "address": "fd01::2/64", "gateway": "fd01::1" },
+                ],
+                "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }],
+            },
+        }),
+    );
+    for (key, value) in keys.as_object().unwrap() {
+        conf[key] = value.clone();
+    }
+    conf
+}
+
+fn reaches_its_gateway(_: &Host, container: &Container) {
+    assert!(container.ping("10.1.0.1") && container.ping("fd01::1"));
+}
+
+fn bridge_attach() -> Case {
+    Case {
+        name: "bridge-attach",
+        chain: vec![("bridge-attach", bridge(&json!({})))],
+        prepare: nothing,
+        works: reaches_its_gateway,
+        leaves: Leaves::Bridge("br0"),
+    }
+}
+
+/// With all that makes it leave nothing behind.
+fn tidy_bridge_attach() -> Case {
+    let conf = bridge(&json!({ "removeEmptyBridge": true, "ipForward": false }));
+    Case {
+        name: "bridge-attach with removeEmptyBridge",
+        chain: vec![("bridge-attach", conf)],
+        leaves: Leaves::Nothing,
+        ..bridge_attach()
+    }
+}
+
+fn static_ipam() -> Case {
+    Case {
+        name: "static-ipam",
+        chain: vec![("static-ipam", bridge(&json!({})))],
+        prepare: nothing,
+        works: nothing,
+        leaves: Leaves::Nothing,
+    }
+}
+
+/// With all that it changes, beside an iptables that stops what it does not know.
+fn masquerade() -> Case {
+    let conf = conf(
+        "masquerade",
+        json!({
+            "forward": "stateful",
+            "sources": ["10.90.0.0/16"],
+            "bridgeNfCall": false,
+            "restoreSysctls": true,
+            "prevResult": {
+                "cniVersion": "1.1.0",
+                "interfaces": [{ "name": "br1" }, { "name": "eth0", "sandbox": "/run/netns/c1" }],
+                "ips": [
+                    { "interface": 1, "address": "10.77.0.2/16" },
+                    { "interface": 1, "address": "fd77::2/64" },
+                ],
+            },
+        }),
+    );
+    Case {
+        name: "masquerade",
+        chain: vec![("masquerade", conf)],
+        prepare: |host, _| {
+            host.sh("ip link add br1 type bridge; echo 0 > /proc/sys/net/ipv6/conf/br1/accept_dad");
+            host.sh("ip addr add 10.77.0.1/16 dev br1; ip addr add fd77::1/64 dev br1");
+            host.sh("ip link set br1 up; iptables -P FORWARD DROP; mkdir -p /run/plumb");
+        },
+        works: nothing,
+        leaves: Leaves::Nothing,
+    }
+}
+
+fn chain() -> Case {
+    let masquerade = conf("masquerade", json!({ "restoreSysctls": true }));
+    let [bridge] = &tidy_bridge_attach().chain[..] else {
+        panic!("a chain of one plugin")
+    };
+    Case {
+        name: "bridge-attach and masquerade",
+        chain: vec![bridge.clone(), ("masquerade", masquerade)],
+        ..tidy_bridge_attach()
+    }
+}
+
+/// One test for each case, operation and fault.
+macro_rules! tests {
+    ($($case:ident: $add_killed:ident $add_fails:ident $del_killed:ident $del_fails:ident;)*) => { $(
+        #[test]
+        fn $add_killed() {
+            try_all(&$case(), Operation::Add, Fault::Killed);
+        }
+        #[test]
+        fn $add_fails() {
+            try_all(&$case(), Operation::Add, Fault::Fails);
+        }
+        #[test]
+        fn $del_killed() {
+            try_all(&$case(), Operation::Del, Fault::Killed);
+        }
+        #[test]
+        fn $del_fails() {
+            try_all(&$case(), Operation::Del, Fault::Fails);
+        }
+    )* };
+}
+
+tests! {
+    bridge_attach:
+        add_of_bridge_attach_is_killed
+        add_of_bridge_attach_fails
+        del_of_bridge_attach_is_killed
+        del_of_bridge_attach_fails;
+    tidy_bridge_attach:
+        add_of_a_tidy_bridge_attach_is_killed
+        add_of_a_tidy_bridge_attach_fails
+        del_of_a_tidy_bridge_attach_is_killed
+        del_of_a_tidy_bridge_attach_fails;
+    static_ipam:
+        add_of_static_ipam_is_killed
+        add_of_static_ipam_fails
+        del_of_static_ipam_is_killed
+        del_of_static_ipam_fails;
+    masquerade:
+        add_of_masquerade_is_killed
+        add_of_masquerade_fails
+        del_of_masquerade_is_killed
+        del_of_masquerade_fails;
+    chain:
+        add_of_the_chain_is_killed
+        add_of_the_chain_fails
+        del_of_the_chain_is_killed
+        del_of_the_chain_fails;
+}
