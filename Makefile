@@ -67,21 +67,21 @@ lint-shell:
 
 # Each file appears complete or not at all, also where a runtime is executing the one it replaces.
 install: build
-	install -d $(DESTDIR)$(BINDIR)
+	install -d "$(DESTDIR)$(BINDIR)"
 	@set -e; for plugin in $(PLUGINS); do \
 		echo "install $(DESTDIR)$(BINDIR)/$$plugin"; \
-		install -m 755 $(RELEASE)/$$plugin $(DESTDIR)$(BINDIR)/.$$plugin.new; \
-		mv -f $(DESTDIR)$(BINDIR)/.$$plugin.new $(DESTDIR)$(BINDIR)/$$plugin; \
+		install -m 755 $(RELEASE)/$$plugin "$(DESTDIR)$(BINDIR)/.$$plugin.new"; \
+		mv -f "$(DESTDIR)$(BINDIR)/.$$plugin.new" "$(DESTDIR)$(BINDIR)/$$plugin"; \
 	done
 
 # Under the names of the Go plugins they take the place of.
 install-links: install
 	@set -e; for link in bridge=bridge-attach static=static-ipam dhcp=dhcp-ipam firewall=masquerade; do \
 		name=$${link%%=*}; plugin=$${link##*=}; \
-		[ -e $(DESTDIR)$(BINDIR)/$$plugin ] || continue; \
+		[ -e "$(DESTDIR)$(BINDIR)/$$plugin" ] || continue; \
 		echo "link $(DESTDIR)$(BINDIR)/$$name -> $$plugin"; \
-		ln -sfn $$plugin $(DESTDIR)$(BINDIR)/.$$name.new; \
-		mv -fT $(DESTDIR)$(BINDIR)/.$$name.new $(DESTDIR)$(BINDIR)/$$name; \
+		ln -sfn $$plugin "$(DESTDIR)$(BINDIR)/.$$name.new"; \
+		mv -fT "$(DESTDIR)$(BINDIR)/.$$name.new" "$(DESTDIR)$(BINDIR)/$$name"; \
 	done
 
 clean:
