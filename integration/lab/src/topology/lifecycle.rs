@@ -212,9 +212,11 @@ fn clear_away(store: &Store) -> Result<(), Error> {
 
 /// What can be done with the lab, to be typed as it stands.
 fn hints(topology: &Topology, name: &str) -> Result<(), Error> {
-    let program = std::env::args()
-        .next()
-        .unwrap_or_else(|| "topology".to_owned());
+    let program = quoted(
+        &std::env::args()
+            .next()
+            .unwrap_or_else(|| "topology".to_owned()),
+    );
     let inner = topology
         .nodes
         .iter()
@@ -231,6 +233,15 @@ fn hints(topology: &Topology, name: &str) -> Result<(), Error> {
          draw the graph   {program} graph{which} --format svg > {name}.svg\ntake it down     {program} down{which}"
     ));
     Ok(())
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let plain = |each: char| each.is_ascii_alphanumeric() || "_./-+:@,".contains(each);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// Takes a lab down and leaves nothing of it, also when its holder has died before.
@@ -265,7 +276,8 @@ fn down_alive(store: &Store, holder: u32) -> Result<Vec<String>, Error> {
     if host && !left.is_empty() {
         return Ok(left);
     }
-    for step in left {
+    // A holder that dies just now says nothing.
+    for step in left.iter().filter(|step| !step.is_empty()) {
         say(&format!("  goes with its namespace: {step}"));
     }
     kill(&handle)?;
@@ -301,4 +313,17 @@ fn down_dead(store: &Store) -> Result<Vec<String>, Error> {
     Ok(takedown::take_down(&mut lab, &mut |step| {
         say(&format!("  {step}"));
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_split_or_expand_it() {
+        assert_eq!(quoted("target/x86_64/topology"), "target/x86_64/topology");
+        assert_eq!(quoted("/my labs/topology"), "'/my labs/topology'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
 }
