@@ -8,9 +8,12 @@
 //! * protocol: [`mod@env`], [`config`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification
 //!   asks of a plugin; and [`attach`]: what the plugins that give a container an interface share.
 //!
+//! Beside them stands [`alloc`], the memory of a process that answers one call.
+//!
 //! A plugin names no netlink crate, `nix` or `libc`: it calls the verbs of this crate.
 
 pub mod addr;
+pub mod alloc;
 pub mod announce;
 pub mod args;
 pub mod attach;

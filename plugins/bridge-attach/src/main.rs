@@ -17,6 +17,11 @@ mod spoof;
 
 use std::process::ExitCode;
 
+use cni_common::alloc::Arena;
+
+#[global_allocator]
+static ALLOCATOR: Arena = Arena::new();
+
 fn main() -> ExitCode {
     cni_common::plugin::run(&plugin::BridgeAttach)
 }

@@ -3,6 +3,11 @@
 
 use std::process::ExitCode;
 
+use cni_common::alloc::Arena;
+
+#[global_allocator]
+static ALLOCATOR: Arena = Arena::new();
+
 fn main() -> ExitCode {
     cni_common::plugin::run(&masquerade::Masquerade)
 }

@@ -8,6 +8,11 @@ mod ipam;
 
 use std::process::ExitCode;
 
+use cni_common::alloc::Arena;
+
+#[global_allocator]
+static ALLOCATOR: Arena = Arena::new();
+
 fn main() -> ExitCode {
     cni_common::plugin::run(&ipam::StaticIpam)
 }
