@@ -183,8 +183,14 @@ fn failure(output: &Output) -> Error {
     if let Ok(object) = Object::root(&json, &problems)
         && let (Some(code), Some(message)) =
             (object.unsigned("code", u32::MAX), object.string("msg"))
+        && !message.is_empty()
     {
-        return Error::new(Code::Delegate(code), message)
+        // Code 0 says that nothing is wrong; some plugins have it where they know no better one.
+        let code = match code {
+            0 => Code::Io,
+            code => Code::Delegate(code),
+        };
+        return Error::new(code, message)
             .with_details(object.string("details").unwrap_or_default());
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -295,6 +301,23 @@ mod tests {
         assert_eq!(refused.to_string(), "ipam: no address left");
         assert_eq!(refused.details(), "10.0.0.0/30");
         assert_eq!(delegate.run(Command::Del).unwrap_err().code().number(), 11);
+    }
+
+    #[test]
+    fn an_error_without_a_code_or_without_words_is_one_all_the_same() {
+        let scratch = Scratch::new("mumbles");
+        let refused = add(&scratch.plugin("ipam", r#"echo '{"code":0,"msg":"oh"}'; exit 1"#));
+        let refused = refused.unwrap_err();
+        assert_eq!(
+            (refused.code().number(), refused.to_string().as_str()),
+            (5, "ipam: oh")
+        );
+        let silent = add(&scratch.plugin("ipam", r#"echo '{"code":7,"msg":""}'; exit 1"#));
+        let silent = silent.unwrap_err();
+        assert!(
+            silent.to_string().contains("printed no error result"),
+            "{silent}"
+        );
     }
 
     #[test]
