@@ -136,6 +136,21 @@ impl Cidr {
         }
     }
 
+    /// Why no interface can have this address, to complete the sentence `10.0.0.255/24 …`; `None` when one can.
+    pub fn unusable(self) -> Option<&'static str> {
+        if self.address.is_unspecified() {
+            return Some("is the unspecified address");
+        }
+        if self.address.is_multicast() {
+            return Some("is a multicast address");
+        }
+        if self.address.is_loopback() {
+            return Some("is a loopback address");
+        }
+        let broadcast = self.broadcast().map(IpAddr::V4);
+        (broadcast == Some(self.address)).then_some("is the broadcast address of its subnet")
+    }
+
     /// Whether the subnet holds `address`.
     pub fn contains(self, address: IpAddr) -> bool {
         IpNetwork::new(self.address, self.prefix).is_ok_and(|network| network.contains(address))

@@ -84,6 +84,15 @@ impl<'a, C> Ipam<'a, C> {
             }
         };
         self.call.check_room(&given)?;
+        let mut addresses = given.ips.iter().map(|ip| ip.address);
+        if let Some((address, why)) =
+            addresses.find_map(|address| Some((address, address.unusable()?)))
+        {
+            return Err(Error::new(
+                Code::InvalidConfig,
+                format!("the IPAM plugin returned {address}, which {why}"),
+            ));
+        }
         self.given = Some(given.clone());
         Ok(given)
     }

@@ -190,7 +190,7 @@ fn complete(wanted: &Wanted, declared: &[Subnet], told: &[Subnet]) -> Result<IpC
             ),
         ));
     };
-    if let Some(reason) = unusable(address) {
+    if let Some(reason) = address.unusable() {
         return Err(Fault::at(wanted, format_args!("\"{address}\" {reason}")));
     }
     let listed = wanted.place.starts_with("ipam.");
@@ -207,21 +207,6 @@ fn complete(wanted: &Wanted, declared: &[Subnet], told: &[Subnet]) -> Result<IpC
         address,
         gateway: wanted.gateway.or_else(configured),
     })
-}
-
-fn unusable(address: Cidr) -> Option<&'static str> {
-    let ip = address.address();
-    if ip.is_unspecified() {
-        return Some("is the unspecified address");
-    }
-    if ip.is_multicast() {
-        return Some("is a multicast address");
-    }
-    if ip.is_loopback() {
-        return Some("is a loopback address");
-    }
-    let broadcast = address.broadcast().map(IpAddr::V4);
-    (broadcast == Some(ip)).then_some("is the broadcast address of its subnet")
 }
 
 /// Adds an address; the same one from two sources counts once.

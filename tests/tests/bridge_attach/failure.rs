@@ -95,6 +95,42 @@ fn an_ipam_plugin_that_gives_nothing() {
 }
 
 #[test]
+fn an_ipam_plugin_that_gives_what_no_interface_can_have() {
+    let (host, ipam) = host();
+    for (name, address, words) in [
+        (
+            "c1",
+            "0.0.0.0/0",
+            "0.0.0.0/0, which is the unspecified address",
+        ),
+        (
+            "c2",
+            "10.1.0.255/24",
+            "10.1.0.255/24, which is the broadcast address of its subnet",
+        ),
+        (
+            "c3",
+            "ff02::5/64",
+            "ff02::5/64, which is a multicast address",
+        ),
+        (
+            "c4",
+            "127.0.0.9/8",
+            "127.0.0.9/8, which is a loopback address",
+        ),
+    ] {
+        ipam.gives(name, json!({ "ips": [{ "address": address }] }));
+        let container = host.container(name);
+        let before = host.state();
+        plugin(&host)
+            .add(&container, layer3(json!({})))
+            .fails_with(7, words);
+        host.assert_unchanged_since(&before);
+        assert!(ipam.calls().contains(&format!("DEL {name} eth0")));
+    }
+}
+
+#[test]
 fn an_ipam_plugin_that_is_not_there_is_found_out_first() {
     let (host, ipam) = host();
     let conf = layer3(json!({ "ipam": { "type": "nowhere" } }));
