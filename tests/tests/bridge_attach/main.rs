@@ -8,6 +8,7 @@ mod check;
 mod concurrent;
 mod del;
 mod documentation;
+mod failing_ipam;
 mod failure;
 mod gc;
 mod ipam;
