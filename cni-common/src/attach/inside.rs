@@ -1,6 +1,5 @@
 //! The container's side of an attachment.
 
-use core::net::IpAddr;
 use std::time::Duration;
 
 use crate::addr::{Cidr, Family};
@@ -115,16 +114,18 @@ pub fn taken(ifname: &IfName, kind: &str) -> Error {
     )
 }
 
-/// Waits until the IPv6 addresses among these work.
+/// Waits until the IPv6 addresses among these work on a link.
 pub fn take_in(
     rtnl: &mut Rtnl,
+    link: &Link,
     addresses: impl Iterator<Item = Cidr>,
     patience: Duration,
 ) -> Result<(), Error> {
     for address in addresses.map(Cidr::address) {
-        let IpAddr::V6(v6) = address else { continue };
-        let works =
-            v6.is_unicast_link_local() || rtnl.taken_in(address, patience).map_err(Cause::cause)?;
+        let works = address.is_ipv4()
+            || rtnl
+                .taken_in(link, address, patience)
+                .map_err(Cause::cause)?;
         if !works {
             log::warning(format_args!("{address} is not usable after {patience:?}"));
         }

@@ -182,18 +182,25 @@ impl Rtnl {
     /// The index of the link by which the host reaches an address without a gateway; `None` when it is beyond
     /// one, or nowhere, or the host's own.
     pub fn neighbour_link(&mut self, address: IpAddr) -> Result<Option<u32>, Error> {
-        Ok(self.look_up(address)?.and_then(|route| route.directly()))
+        Ok(self
+            .look_up(address, None)?
+            .and_then(|route| route.directly()))
     }
 
-    /// Waits until packets to an address of our own are taken in, and says whether they are.
+    /// Waits until packets to an address of a link of ours are taken in, and says whether they are.
     ///
     /// The kernel answers `RTM_NEWADDR` before an IPv6 address works, duplicate address detection or not: joining
     /// its solicited-node group and adding its local route are left to a worker, which a busy machine may keep
-    /// waiting. Not for link-local addresses, which have no route without a link.
-    pub fn taken_in(&mut self, address: IpAddr, patience: Duration) -> Result<bool, Error> {
+    /// waiting.
+    pub fn taken_in(
+        &mut self,
+        link: &Link,
+        address: IpAddr,
+        patience: Duration,
+    ) -> Result<bool, Error> {
         let mut pauses = Pauses::new(patience);
         loop {
-            let route = self.look_up(address)?;
+            let route = self.look_up(address, Some(link))?;
             if route.is_some_and(|route| route.kind == libc::RTN_LOCAL) {
                 return Ok(true);
             }
@@ -203,8 +210,13 @@ impl Rtnl {
         }
     }
 
-    /// The route that a packet to an address takes; `None` when there is none.
-    fn look_up(&mut self, address: IpAddr) -> Result<Option<Described>, Error> {
+    /// The route that a packet to an address takes, if it has to leave by that link where one is given; `None` when there
+    /// is none.
+    fn look_up(
+        &mut self,
+        address: IpAddr,
+        link: Option<&Link>,
+    ) -> Result<Option<Described>, Error> {
         let cidr = Cidr::host(address);
         let mut wanted = RouteMessage::default();
         wanted.header.address_family = family_of(cidr);
@@ -212,6 +224,9 @@ impl Rtnl {
         wanted
             .attributes
             .push(RouteAttribute::Destination(address.into()));
+        wanted
+            .attributes
+            .extend(link.map(|link| RouteAttribute::Oif(link.index)));
         let request = Request::new(
             format!("look up the route to {address}"),
             libc::RTM_GETROUTE,

@@ -384,18 +384,23 @@ fn addresses_are_usable_at_once() {
 fn an_ipv6_address_that_was_waited_for_is_local() {
     let (mut rtnl, bridge, ..) = joined();
     rtnl.execute(bridge.change().up().request()).unwrap();
-    let (ours, nobodys) = ("fd01::1".parse().unwrap(), "fd01::9".parse().unwrap());
-    rtnl.execute(addr::add(&bridge, cidr("fd01::1/64")))
-        .unwrap();
-    assert!(rtnl.taken_in(ours, Duration::from_secs(5)).unwrap());
-    let shown = run("ip", &["-6", "route", "show", "table", "local", "fd01::1"]);
-    assert!(shown.starts_with("local fd01::1"), "{shown}");
-    assert!(!rtnl.taken_in(nobodys, Duration::from_millis(20)).unwrap());
-    assert!(
-        !rtnl
-            .taken_in("fd77::1".parse().unwrap(), Duration::ZERO)
-            .unwrap()
-    );
+    for address in ["fd01::1/64", "fe80::77/64"] {
+        let ours = cidr(address);
+        rtnl.execute(addr::add(&bridge, ours)).unwrap();
+        let ours = ours.address();
+        assert!(
+            rtnl.taken_in(&bridge, ours, Duration::from_secs(5))
+                .unwrap()
+        );
+        let shown = ours.to_string();
+        let shown = run("ip", &["-6", "route", "show", "table", "local", &shown]);
+        assert!(shown.starts_with(&format!("local {ours}")), "{shown}");
+    }
+    for nobodys in ["fd01::9", "fd77::1", "fe80::78"] {
+        let nobodys = nobodys.parse().unwrap();
+        let soon = Duration::from_millis(20);
+        assert!(!rtnl.taken_in(&bridge, nobodys, soon).unwrap(), "{nobodys}");
+    }
 }
 
 #[test]

@@ -173,8 +173,14 @@ impl Attempt<'_> {
             masq::add(&self.owner, self.bridge_name, &plan, undo)?;
         }
         if !config.leave_down && !config.detect_duplicates {
-            take_in(&mut self.inside.rtnl, addresses.iter().copied(), PATIENCE)?;
-            take_in(&mut self.host, plan.gateways.iter().copied(), PATIENCE)?;
+            let gateways = plan.gateways.iter().copied();
+            take_in(
+                &mut self.inside.rtnl,
+                &far,
+                addresses.iter().copied(),
+                PATIENCE,
+            )?;
+            take_in(&mut self.host, &bridge, gateways, PATIENCE)?;
         }
         self.inside.announce(&far, &addresses);
         Ok(self.result(&bridge, &near, &far, plan))
