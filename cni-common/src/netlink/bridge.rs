@@ -2,14 +2,105 @@
 
 use std::time::Duration;
 
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    BridgeStpState, InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage,
+};
 
 use super::Rtnl;
 use super::error::Error;
+use super::frame::{attributes, number, u16_at};
 use super::link::{Link, PortState};
 use super::pauses::Pauses;
+use super::vlan::Protocol;
 use crate::addr::Mac;
 use crate::ident::IfName;
+
+/// What can be chosen about a bridge, or what one has; `None` is not chosen, or not known to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Spanning tree (`IFLA_BR_STP_STATE`).
+    pub stp: Option<bool>,
+    /// How long a port under spanning tree listens, and then learns (`IFLA_BR_FORWARD_DELAY`).
+    pub forward_delay: Option<Duration>,
+    /// How long a learnt address is remembered (`IFLA_BR_AGEING_TIME`).
+    pub ageing_time: Option<Duration>,
+    /// Whether multicast goes only where it was asked for (`IFLA_BR_MCAST_SNOOPING`).
+    pub multicast_snooping: Option<bool>,
+    /// Whether ports belong to VLANs (`IFLA_BR_VLAN_FILTERING`).
+    pub vlan_filtering: Option<bool>,
+    /// The Ethernet type of the tags it knows (`IFLA_BR_VLAN_PROTOCOL`).
+    pub vlan_protocol: Option<Protocol>,
+    /// The VLAN that each new port belongs to, untagged; 0 is none (`IFLA_BR_VLAN_DEFAULT_PVID`).
+    pub default_pvid: Option<u16>,
+}
+
+/// One of `USER_HZ`: the unit of times in a bridge's attributes.
+const TICK: Duration = Duration::from_millis(10);
+
+impl Options {
+    /// Reads an `IFLA_INFO_DATA` (`IFLA_BR_*`, `linux/if_link.h`).
+    pub(super) fn decode(data: &[u8]) -> Self {
+        const FORWARD_DELAY: u16 = 1;
+        const AGEING_TIME: u16 = 4;
+        const STP_STATE: u16 = 5;
+        const VLAN_FILTERING: u16 = 7;
+        const VLAN_PROTOCOL: u16 = 8;
+        const MCAST_SNOOPING: u16 = 23;
+        const VLAN_DEFAULT_PVID: u16 = 39;
+        let mut found = Self::default();
+        for (kind, value) in attributes(data) {
+            let is_set = Some(value.first().is_some_and(|byte| *byte != 0));
+            let time = number(value).map(|ticks| TICK * ticks);
+            match kind {
+                FORWARD_DELAY => found.forward_delay = time,
+                AGEING_TIME => found.ageing_time = time,
+                STP_STATE => found.stp = number(value).map(|state| state != 0),
+                VLAN_FILTERING => found.vlan_filtering = is_set,
+                VLAN_PROTOCOL => found.vlan_protocol = Some(Protocol::from_kernel(value)),
+                MCAST_SNOOPING => found.multicast_snooping = is_set,
+                VLAN_DEFAULT_PVID => found.default_pvid = u16_at(value, 0),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn to_kernel(self) -> Vec<InfoBridge> {
+        let ticks = |time: Duration| u32::try_from(time.as_millis() / 10).unwrap_or(u32::MAX);
+        let stp = |on| {
+            if on {
+                BridgeStpState::KernelStp
+            } else {
+                BridgeStpState::Disabled
+            }
+        };
+        let protocol = |protocol: Protocol| InfoBridge::VlanProtocol(protocol.to_kernel());
+        [
+            self.forward_delay
+                .map(|time| InfoBridge::ForwardDelay(ticks(time))),
+            self.stp.map(|on| InfoBridge::StpState(stp(on))),
+            self.ageing_time
+                .map(|time| InfoBridge::AgeingTime(ticks(time))),
+            self.multicast_snooping.map(InfoBridge::MulticastSnooping),
+            self.vlan_protocol.map(protocol),
+            self.vlan_filtering.map(InfoBridge::VlanFiltering),
+            self.default_pvid.map(InfoBridge::VlanDefaultPvid),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// The kind, and the options if there are any.
+pub(super) fn info(options: Options) -> LinkAttribute {
+    let mut infos = vec![LinkInfo::Kind(InfoKind::Bridge)];
+    let data = options.to_kernel();
+    if !data.is_empty() {
+        infos.push(LinkInfo::Data(InfoData::Bridge(data)));
+    }
+    LinkAttribute::LinkInfo(infos)
+}
 
 /// A bridge to make.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +115,8 @@ pub struct NewBridge<'a> {
     /// The group it is made in; the kernel's default is 0. Unlike an alias, which the kernel ignores in the message
     /// that makes a link, this is there from the beginning: it can tell whose a bridge is that was not marked yet.
     pub group: Option<u32>,
+    /// What is chosen about it.
+    pub options: Options,
 }
 
 /// Whether a thing had to be made.
@@ -69,7 +162,7 @@ impl Rtnl {
         message.attributes = vec![
             LinkAttribute::IfName(bridge.name.as_str().to_owned()),
             LinkAttribute::Address(bridge.mac.0.to_vec()),
-            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+            info(bridge.options),
         ];
         message
             .attributes

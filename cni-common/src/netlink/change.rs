@@ -5,9 +5,9 @@ use netlink_packet_route::link::{
     LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
-use super::Rtnetlink;
 use super::link::Link;
 use super::request::Request;
+use super::{Rtnetlink, bridge};
 use crate::addr::Mac;
 use crate::ident::IfName;
 
@@ -120,6 +120,11 @@ impl LinkChange {
         let nla =
             netlink_packet_core::DefaultNla::new(libc::IFLA_IFALIAS, alias.as_bytes().to_vec());
         self.with(LinkAttribute::Other(nla))
+    }
+
+    /// Bridge: changes what is chosen.
+    pub fn bridge_options(self, options: bridge::Options) -> Self {
+        self.with(bridge::info(options))
     }
 
     /// Bridge port: lets frames leave by the port they came in.

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::frame::{attributes, number, text};
 use super::request::Request;
 use super::vlan::Vlan;
-use super::{Rtnetlink, Rtnl};
+use super::{Rtnetlink, Rtnl, bridge};
 use crate::addr::Mac;
 use crate::ident::IfName;
 
@@ -42,6 +42,8 @@ pub struct Link {
     pub alias: Option<String>,
     /// Further names (`IFLA_ALT_IFNAME`, kernel 5.5 and later).
     pub altnames: Vec<String>,
+    /// What it is as a bridge (`IFLA_INFO_DATA`).
+    pub bridge: Option<bridge::Options>,
     /// What it is as a VLAN link (`IFLA_INFO_DATA`).
     pub vlan: Option<Vlan>,
     /// The group (`IFLA_GROUP`); 0 is where a link starts unless it was made with another.
@@ -118,6 +120,7 @@ impl Link {
             peer_netns_id: None,
             alias: None,
             altnames: Vec::new(),
+            bridge: None,
             vlan: None,
             group: 0,
             port: None,
@@ -153,6 +156,9 @@ impl Link {
             match kind {
                 libc::IFLA_INFO_KIND => self.kind = Some(text(value)),
                 // Its kind comes before it.
+                libc::IFLA_INFO_DATA if self.is_bridge() => {
+                    self.bridge = Some(bridge::Options::decode(value));
+                }
                 libc::IFLA_INFO_DATA if self.is_vlan() => self.vlan = Some(Vlan::decode(value)),
                 libc::IFLA_INFO_SLAVE_KIND => bridge_port = text(value) == "bridge",
                 libc::IFLA_INFO_SLAVE_DATA if bridge_port => self.port = Some(Port::decode(value)),

@@ -16,6 +16,7 @@ pub mod error;
 mod frame;
 pub mod link;
 pub mod macvlan;
+pub mod membership;
 pub mod neigh;
 mod pauses;
 mod request;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::addr::Detection;
-use super::bridge::{Ensured, NewBridge};
+use super::bridge::{Ensured, NewBridge, Options};
 use super::link::{Link, PortState};
 use super::route::Route;
 use super::veth::NewVeth;
@@ -53,6 +53,7 @@ fn joined() -> (Rtnl, Link, Link, Netns, Link) {
         mac: mac(9),
         mtu: None,
         group: None,
+        options: Options::default(),
     };
     let Ensured::Created(bridge) = rtnl.ensure_bridge(&new).unwrap() else {
         panic!("a bridge in an empty namespace");
@@ -84,6 +85,7 @@ fn a_bridge_is_made_once_and_keeps_its_address() {
         mac: mac(77),
         mtu: Some(1300),
         group: None,
+        options: Options::default(),
     });
     assert!(matches!(again, Ok(Ensured::Found(_))), "{again:?}");
     let shown = ip(&["link", "show", "br0"]);
@@ -104,6 +106,7 @@ fn a_link_that_is_no_bridge_is_found_and_not_changed() {
         mac: mac(9),
         mtu: None,
         group: None,
+        options: Options::default(),
     };
     let Ensured::Found(link) = rtnl.ensure_bridge(&new).unwrap() else {
         panic!("the name was taken");
@@ -120,6 +123,7 @@ fn a_bridge_is_in_its_group_from_the_beginning_and_leaves_it() {
         mac: mac(9),
         mtu: None,
         group: Some(77),
+        options: Options::default(),
     };
     let Ensured::Created(bridge) = rtnl.ensure_bridge(&new).unwrap() else {
         panic!("a bridge in an empty namespace");
@@ -146,6 +150,7 @@ fn many_at_once_make_one_bridge() {
                             mac: mac(number),
                             mtu: None,
                             group: None,
+                            options: Options::default(),
                         })
                     });
                     usize::from(matches!(ensured.unwrap().unwrap(), Ensured::Created(_)))

@@ -45,14 +45,14 @@ impl Protocol {
         }
     }
 
-    fn to_kernel(self) -> VlanProtocol {
+    pub(super) fn to_kernel(self) -> VlanProtocol {
         match self {
             Self::Dot1Q => VlanProtocol::Ieee8021Q,
             Self::Dot1Ad => VlanProtocol::Ieee8021Ad,
         }
     }
 
-    fn from_kernel(ethertype: &[u8]) -> Self {
+    pub(super) fn from_kernel(ethertype: &[u8]) -> Self {
         if ethertype == [0x88, 0xa8] {
             Self::Dot1Ad
         } else {
