@@ -7,31 +7,33 @@
 use std::time::Duration;
 
 use cni_common::addr::Cidr;
-use cni_common::attach::inside::{Inside, Setup, take_in, taken};
+use cni_common::attach::inside::{Inside, Setup, take_in};
 use cni_common::attach::ipam::Ipam;
-use cni_common::attach::{mac, namespace};
+use cni_common::attach::namespace;
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
 use cni_common::log;
 use cni_common::netlink::Rtnl;
 use cni_common::netlink::link::{Link, PortState};
-use cni_common::netlink::veth::NewVeth;
 use cni_common::netns::Netns;
 use cni_common::owner::Owner;
 use cni_common::plugin::Call;
 use cni_common::result::{Attachment, Interface};
 use cni_common::undo::Undo;
 
-use crate::bridge;
+use crate::bridge::{self, default_pvid};
 use crate::config::Config;
-use crate::detach::is_host_end;
 use crate::firewall;
+use crate::gateways::{self, Gateways};
 use crate::host_routes;
 use crate::masq;
 use crate::names;
 use crate::plan::Plan;
 use crate::spoof;
+use crate::vlan_gateway;
+
+mod join;
 
 /// How long a port may take to run, as in the reference plugin.
 const PATIENCE: Duration = Duration::from_millis(2550);
@@ -137,6 +139,9 @@ impl Attempt<'_> {
         self.bridge = None;
         let bridge = bridge::ensure(&mut self.host, self.bridge_name, config, undo)?;
         self.bridge = Some(bridge.clone());
+        if let Some(vlan) = config.gateway_vlan() {
+            vlan_gateway::undo(&bridge, vlan, undo);
+        }
         firewall::undo_guard(config, &self.owner, undo);
         let (near, far) = self.join(&bridge, undo)?;
         if ipam.needs_link() {
@@ -157,20 +162,23 @@ impl Attempt<'_> {
             self.inside.configure(self.netns, &far, &setup)?;
         }
         let near = self.raise(&bridge, &near, &far)?;
+        let carrier = self.carrier(&bridge)?;
         // Late, because forceAddress takes addresses away that may not come back quite as they were.
-        let gateways = bridge::Gateways {
+        let gateways = Gateways {
             bridge: &bridge,
+            carrier: &carrier,
             planned: &plan.gateways,
             force: config.force_address,
+            manage: config.options.manage,
         };
         gateways.add(&mut self.host, undo)?;
-        self.add_host_routes(&bridge, &near, &plan)?;
+        self.add_host_routes(&carrier, &near, &plan)?;
         namespace::require(self.call)?;
         if config.forward {
-            bridge::forward(&plan.gateways, undo)?;
+            gateways::forward(&plan.gateways, undo)?;
         }
         if config.masquerade && !plan.ips.is_empty() {
-            masq::add(&self.owner, self.bridge_name, &plan, undo)?;
+            masq::add(&self.owner, &carrier, &plan, undo)?;
         }
         if !config.leave_down && !config.detect_duplicates {
             let gateways = plan.gateways.iter().copied();
@@ -183,7 +191,17 @@ impl Attempt<'_> {
             take_in(&mut self.host, &bridge, gateways, PATIENCE)?;
         }
         self.inside.announce(&far, &addresses);
-        Ok(self.result(&bridge, &near, &far, plan))
+        Ok(self.result(&bridge, &carrier, &near, &far, plan))
+    }
+
+    /// The interface that carries the gateway addresses: the bridge, or that of its VLAN.
+    fn carrier(&mut self, bridge: &Link) -> Result<Link, Error> {
+        let config = &self.call.config;
+        let Some(vlan) = config.gateway_vlan() else {
+            return Ok(bridge.clone());
+        };
+        let leaves = config.vlans.unwanted(default_pvid(bridge));
+        vlan_gateway::ensure(&mut self.host, bridge, vlan, leaves)
     }
 
     /// Lets the container send under its own addresses only, where that is configured.
@@ -192,115 +210,6 @@ impl Attempt<'_> {
             Some(guard) => spoof::add(&self.owner, &guard),
             None => Ok(()),
         }
-    }
-
-    /// Makes the veth: a port of the bridge here, the container's interface there, both down.
-    fn join(&mut self, bridge: &Link, undo: &mut Undo<'_>) -> Result<(Link, Link), Error> {
-        let (call, netns) = (self.call, self.netns);
-        let config = &call.config;
-        let host_name = self.host_name.clone();
-        let mtu = config.mtu.unwrap_or(bridge.mtu);
-        let veth = NewVeth {
-            name: &host_name,
-            mac: mac::random(),
-            master: Some(bridge.index),
-            peer: &call.ifname,
-            peer_mac: config.mac.unwrap_or_else(mac::random),
-            peer_netns: netns,
-            mtu: Some(mtu),
-        };
-        if !config.host_routes.is_empty() {
-            // Pushed before the link's removal, so run after it: then the link holds no gateway any more.
-            let bridge = bridge.clone();
-            undo.push("delete the host routes", move || {
-                host_routes::remove_stale(&mut Rtnl::open().map_err(Cause::cause)?, &bridge)
-            });
-        }
-        // Before it is made: the answer may be what is lost. Its address tells whether it is ours.
-        let (name, mac) = (host_name.clone(), veth.mac);
-        undo.push(format!("delete link {name}"), move || {
-            let mut rtnl = Rtnl::open().map_err(Cause::cause)?;
-            let link = rtnl.link_by_name(&name).map_err(Cause::cause)?;
-            match link.filter(|link| link.mac == Some(mac)) {
-                Some(made) => delete_detached(&mut rtnl, &made),
-                None => Ok(()),
-            }
-        });
-        if let Err(error) = self.host.add_veth(&veth) {
-            if !error.is_taken() {
-                return Err(error.cause());
-            }
-            self.clear_leftover(bridge)?;
-            self.host
-                .add_veth(&veth)
-                .map_err(|error| error.cause().with_code(Code::Taken))?;
-        }
-        let vanished = || Error::new(Code::TryAgain, format!("{} vanished", self.host_name));
-        let near = self
-            .host
-            .link_by_name(&self.host_name)
-            .map_err(Cause::cause)?
-            .ok_or_else(vanished)?;
-        let mut mark = near.change().alias(&self.owner.tag());
-        if config.hairpin {
-            mark = mark.hairpin(true);
-        }
-        if config.isolated {
-            mark = mark.isolated(true);
-        }
-        let mark = mark.doing(format!("mark link {}", near.name));
-        self.host
-            .batch(vec![mark.request(), near.without_link_local()])
-            .map_err(Cause::cause)?;
-        bridge::keep_mtu(&mut self.host, bridge, mtu)?;
-        let far = self
-            .inside
-            .rtnl
-            .link_by_name(&self.call.ifname)
-            .map_err(Cause::cause)?
-            .filter(|far| near.peer == Some(far.index))
-            .ok_or_else(|| {
-                Error::new(
-                    Code::TryAgain,
-                    format!(
-                        "{} was renamed or removed in the container",
-                        self.call.ifname
-                    ),
-                )
-            })?;
-        Ok((near, far))
-    }
-
-    /// Deletes the host end that a crashed ADD of this attachment left behind.
-    ///
-    /// # Errors
-    /// Code 101 when the name that is taken is not such a leftover.
-    fn clear_leftover(&mut self, bridge: &Link) -> Result<(), Error> {
-        let found = self
-            .host
-            .link_by_name(&self.host_name)
-            .map_err(Cause::cause)?;
-        let Some(link) = found else {
-            let ifname = &self.call.ifname;
-            let inner = self.inside.rtnl.link_by_name(ifname);
-            return match inner.map_err(Cause::cause)? {
-                Some(inner) => Err(taken(ifname, inner.kind.as_deref().unwrap_or("hardware"))),
-                None => Ok(()),
-            };
-        };
-        let configured = self.call.config.host_name.as_ref();
-        if !is_host_end(&link, &self.owner, configured, Some(bridge)) {
-            return Err(Error::new(
-                Code::Taken,
-                format!(
-                    "the host has an interface {} already, of {}",
-                    link.name,
-                    link.alias.as_deref().unwrap_or("somebody unknown")
-                ),
-            ));
-        }
-        log::info(format_args!("{} was left behind: deleted", link.name));
-        delete_detached(&mut self.host, &link)
     }
 
     /// Sets the host end up and returns when frames pass both ways; gives the port as it is then.
@@ -354,16 +263,17 @@ impl Attempt<'_> {
         Ok(port)
     }
 
-    fn add_host_routes(&mut self, bridge: &Link, near: &Link, plan: &Plan) -> Result<(), Error> {
+    fn add_host_routes(&mut self, carrier: &Link, near: &Link, plan: &Plan) -> Result<(), Error> {
         if plan.host_routes.is_empty() {
             return Ok(());
         }
         // Before the routes: a DEL or GC that looks now must find them held.
-        let alias = names::alias(&self.owner, &plan.host_gateways())?;
+        let gateway = self.call.config.gateway_vlan();
+        let alias = names::alias(&self.owner, gateway, &plan.host_gateways())?;
         let mark = near.change().alias(&alias);
         let mark = mark.doing(format!("mark link {}", near.name));
         self.host.execute(mark.request()).map_err(Cause::cause)?;
-        host_routes::add(&mut self.host, bridge, &plan.host_routes)
+        host_routes::add(&mut self.host, carrier, &plan.host_routes)
     }
 
     /// Whether the bridge of the failed attempt was deleted by somebody, or is about to be.
@@ -377,7 +287,14 @@ impl Attempt<'_> {
         }
     }
 
-    fn result(&self, bridge: &Link, near: &Link, far: &Link, plan: Plan) -> Attachment {
+    fn result(
+        &self,
+        bridge: &Link,
+        carrier: &Link,
+        near: &Link,
+        far: &Link,
+        plan: Plan,
+    ) -> Attachment {
         let interface = |link: &Link, sandbox: Option<String>| Interface {
             name: link.name.clone(),
             mac: link.mac,
@@ -386,12 +303,16 @@ impl Attempt<'_> {
             ..Interface::default()
         };
         let sandbox = Some(self.call.netns_path.clone());
+        let mut interfaces = vec![
+            interface(bridge, None),
+            interface(near, None),
+            interface(far, sandbox),
+        ];
+        if carrier.index != bridge.index {
+            interfaces.push(interface(carrier, None));
+        }
         Attachment {
-            interfaces: vec![
-                interface(bridge, None),
-                interface(near, None),
-                interface(far, sandbox),
-            ],
+            interfaces,
             ips: plan.ips,
             routes: plan.routes,
             dns: plan.dns,

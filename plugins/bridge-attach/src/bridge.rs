@@ -1,40 +1,42 @@
 //! The bridge: made or adopted, given its gateway addresses, and removed when it was ours and is empty.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use cni_common::addr::{Cidr, Family};
-use cni_common::attach::inside::enable_ipv6;
+use cni_common::attach::check::shown;
 use cni_common::attach::mac;
 use cni_common::code::Code;
-use cni_common::error::{Cause, Error, Step};
+use cni_common::error::{Cause, Error};
 use cni_common::ident::IfName;
 use cni_common::log;
-use cni_common::netlink::bridge::{Ensured, NewBridge, has_fixed_address};
+use cni_common::netlink::Rtnl;
+use cni_common::netlink::bridge::{Ensured, NewBridge, Options, has_fixed_address};
 use cni_common::netlink::link::Link;
-use cni_common::netlink::{self, Rtnl, addr};
-use cni_common::sysctl::{self, Outcome};
+use cni_common::sysctl;
 use cni_common::undo::Undo;
 
 use crate::config::Config;
 use crate::names::{BRIDGE_MARK, HALF_MADE, REMOVAL_MARK};
-use crate::plan::{GatewayStep, gateway_step};
 
 /// Makes the bridge, or adopts the one there is, and sets it up.
 ///
 /// # Errors
-/// Code 101 when the name belongs to a link that is no bridge.
+/// Code 101 when the name belongs to a link that is no bridge, or to a bridge that is not as it is chosen; code 2 when
+/// this kernel's bridges cannot be so.
 pub(crate) fn ensure(
     rtnl: &mut Rtnl,
     name: &IfName,
     config: &Config,
     undo: &mut Undo<'_>,
 ) -> Result<Link, Error> {
+    if !config.options.manage {
+        return unmanaged(rtnl, name, config);
+    }
     let new = NewBridge {
         name,
         mac: mac::random(),
         mtu: None,
         group: Some(HALF_MADE),
+        options: config.options.of_new(config),
     };
     // Before it is made: the answer may be what is lost. Its address tells whether it is ours.
     let (wanted, mac) = (name.clone(), new.mac);
@@ -52,15 +54,93 @@ pub(crate) fn ensure(
         // Whoever makes it is about to do the same, or has crashed.
         Ensured::Found(link) if is_half_made(&link) => prepare(rtnl, link, config),
         Ensured::Found(link) if link.is_bridge() => adopt(rtnl, link, config, undo),
-        Ensured::Found(link) => Err(Error::new(
-            Code::Taken,
-            format!(
-                "bridge: {:?} exists already and is not a bridge but a link of kind {}",
-                link.name,
-                link.kind.as_deref().unwrap_or("hardware")
-            ),
-        )),
+        Ensured::Found(link) => Err(no_bridge(&link)),
     }
+}
+
+fn no_bridge(link: &Link) -> Error {
+    Error::new(
+        Code::Taken,
+        format!(
+            "bridge: {:?} exists already and is not a bridge but a link of kind {}",
+            link.name,
+            link.kind.as_deref().unwrap_or("hardware")
+        ),
+    )
+}
+
+/// Finds a bridge that is somebody else's to make and to change.
+fn unmanaged(rtnl: &mut Rtnl, name: &IfName, config: &Config) -> Result<Link, Error> {
+    let refused = |words: &str| {
+        let text = format!("manageBridge is false, and bridge {name} {words}");
+        Error::new(Code::InvalidConfig, text)
+    };
+    match rtnl.link_by_name(name).map_err(Cause::cause)? {
+        None => Err(refused("does not exist")),
+        Some(link) if !link.is_bridge() => Err(no_bridge(&link)),
+        Some(link) if !link.up => Err(refused("is down")),
+        Some(link) => {
+            require_options(&link, config)?;
+            Ok(link)
+        }
+    }
+}
+
+/// Makes sure that a bridge that is there is as it is chosen; filtering may have to be switched on.
+fn require_options(link: &Link, config: &Config) -> Result<Option<Options>, Error> {
+    let found = link.bridge.unwrap_or_default();
+    let mut differences = config.options.differences(config, &found);
+    let mut change = None;
+    if config.options.switches_filtering_on() && found.vlan_filtering == Some(false) {
+        differences.retain(|(key, ..)| *key != "vlanFiltering");
+        change = Some(Options {
+            vlan_filtering: Some(true),
+            ..Options::default()
+        });
+    }
+    if let Some(lacking) = differences.iter().find(|(.., found)| found.is_none()) {
+        return Err(impossible(lacking.0, &lacking.1));
+    }
+    if differences.is_empty() {
+        return Ok(change);
+    }
+    let list: Vec<String> = differences
+        .iter()
+        .map(|(key, wanted, found)| match *key {
+            "vlan" | "vlanTrunk" => format!(
+                "{key}: the bridge does not filter VLANs; vlanFiltering: true switches that on"
+            ),
+            _ => format!(
+                "{key}: wanted {wanted}, the bridge has {}",
+                shown(found.as_ref())
+            ),
+        })
+        .collect();
+    let list = list.join("; ");
+    let text = format!(
+        "bridge {} exists and is not as configured: {list}",
+        link.name
+    );
+    Err(Error::new(Code::Taken, text))
+}
+
+fn impossible(key: &str, wanted: &str) -> Error {
+    let text = format!("{key}: this kernel's bridges cannot have it ({wanted})");
+    Error::new(Code::Unsupported, text)
+}
+
+/// Makes sure that a bridge that was just made is as it was asked for: kernels ignore what they do not know.
+fn require_made(link: &Link, config: &Config) -> Result<(), Error> {
+    let found = link.bridge.unwrap_or_default();
+    match config.options.differences(config, &found).first() {
+        None => Ok(()),
+        Some((key, wanted, _)) => Err(impossible(key, wanted)),
+    }
+}
+
+/// The VLAN into which its ports are born.
+pub(crate) fn default_pvid(bridge: &Link) -> Option<u16> {
+    bridge.bridge.and_then(|options| options.default_pvid)
 }
 
 /// Whether the plugin made the bridge, and so may remove it.
@@ -105,6 +185,7 @@ fn mark(rtnl: &mut Rtnl, bridge: &Link, mark: &str) -> Result<(), Error> {
 
 /// Marks a bridge that was just made, and sets it up.
 fn prepare(rtnl: &mut Rtnl, link: Link, config: &Config) -> Result<Link, Error> {
+    require_made(&link, config)?;
     // What containers send must neither configure the host nor delay its addresses.
     for key in ["accept_ra", "accept_dad"] {
         let name = format!("net/ipv6/conf/{}/{key}", link.name);
@@ -127,11 +208,12 @@ fn prepare(rtnl: &mut Rtnl, link: Link, config: &Config) -> Result<Link, Error> 
 }
 
 fn adopt(rtnl: &mut Rtnl, link: Link, config: &Config, undo: &mut Undo<'_>) -> Result<Link, Error> {
+    let filter = require_options(&link, config)?;
     // The kernel gives a bridge the lowest of its ports' addresses, so that the gateway's address changes under
     // all containers when one comes or goes, unless somebody has set it.
     let pin = link.alias.as_deref() != Some(BRIDGE_MARK) && has_fixed_address(&link) != Some(true);
     let raise_promisc = config.promisc && !link.promisc;
-    if link.up && !raise_promisc && !pin {
+    if link.up && !raise_promisc && !pin && filter.is_none() {
         return Ok(link);
     }
     let mut change = link
@@ -144,12 +226,21 @@ fn adopt(rtnl: &mut Rtnl, link: Link, config: &Config, undo: &mut Undo<'_>) -> R
     if let Some(mac) = link.mac.filter(|_| pin) {
         change = change.mac(mac);
     }
+    if let Some(options) = filter {
+        change = change.bridge_options(options);
+    }
     let (was_up, before) = (link.up, link.clone());
     undo.push(format!("put bridge {} back", link.name), move || {
         let mut rtnl = Rtnl::open().map_err(Cause::cause)?;
         let mut change = before.change();
         if raise_promisc {
             change = change.promisc(false);
+        }
+        if filter.is_some() {
+            change = change.bridge_options(Options {
+                vlan_filtering: Some(false),
+                ..Options::default()
+            });
         }
         // Somebody else's container may live on it by now.
         if !was_up && rtnl.ports_of(&before).map_err(Cause::cause)?.is_empty() {
@@ -175,126 +266,6 @@ pub(crate) fn keep_mtu(rtnl: &mut Rtnl, bridge: &Link, port_mtu: u32) -> Result<
     let doing = format!("keep the mtu of bridge {}", bridge.name);
     rtnl.execute(change.doing(doing).request())
         .map_err(Cause::cause)
-}
-
-/// The addresses that a bridge is to have.
-pub(crate) struct Gateways<'a> {
-    pub(crate) bridge: &'a Link,
-    pub(crate) planned: &'a [Cidr],
-    /// `forceAddress`.
-    pub(crate) force: bool,
-}
-
-impl Gateways<'_> {
-    /// Gives the bridge the addresses.
-    ///
-    /// # Errors
-    /// Code 101 when another address is in the way and `forceAddress` is not set.
-    pub(crate) fn add(&self, rtnl: &mut Rtnl, undo: &mut Undo<'_>) -> Result<(), Error> {
-        if self.planned.is_empty() {
-            return Ok(());
-        }
-        if self.planned.iter().any(|each| each.family() == Family::V6) {
-            enable_ipv6(&self.bridge.name)?;
-        }
-        let present = rtnl.addresses(self.bridge).map_err(Cause::cause)?;
-        let present: Vec<Cidr> = present.iter().map(|address| address.cidr).collect();
-        for wanted in self.planned {
-            match gateway_step(*wanted, &present, self.planned, self.force) {
-                GatewayStep::Keep => {}
-                GatewayStep::Add => self.add_one(rtnl, *wanted, undo)?,
-                GatewayStep::Replace(others) => {
-                    for other in others {
-                        self.remove_one(rtnl, other, undo)?;
-                    }
-                    self.add_one(rtnl, *wanted, undo)?;
-                }
-                GatewayStep::Refuse(other) => {
-                    return Err(Error::new(
-                        Code::Taken,
-                        format!(
-                            "bridge {} has the address {other} already, beside which {wanted} cannot stand; forceAddress: true replaces it",
-                            self.bridge.name
-                        ),
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn add_one(&self, rtnl: &mut Rtnl, cidr: Cidr, undo: &mut Undo<'_>) -> Result<(), Error> {
-        let ports = |rtnl: &mut Rtnl, bridge: &Link| -> Result<BTreeSet<u32>, Error> {
-            let ports = rtnl.ports_of(bridge).map_err(Cause::cause)?;
-            Ok(ports.iter().map(|port| port.index).collect())
-        };
-        let before = ports(rtnl, self.bridge)?;
-        let added = rtnl.execute(addr::add(self.bridge, cidr));
-        // Another ADD was quicker.
-        if added.as_ref().is_err_and(netlink::Error::is_taken) {
-            return Ok(());
-        }
-        // After any other failure as well: what failed may be reading the answer.
-        let bridge = self.bridge.clone();
-        undo.push(format!("delete {cidr} from {}", bridge.name), move || {
-            let mut rtnl = Rtnl::open().map_err(Cause::cause)?;
-            // For a container that joined since it may be the gateway.
-            if !ports(&mut rtnl, &bridge)?.is_subset(&before) {
-                return Ok(());
-            }
-            match rtnl.execute(addr::delete(&bridge, cidr)) {
-                Err(error) if !error.is_absent() => Err(error.cause()),
-                _ => Ok(()),
-            }
-        });
-        added.map_err(Cause::cause)
-    }
-
-    fn remove_one(&self, rtnl: &mut Rtnl, cidr: Cidr, undo: &mut Undo<'_>) -> Result<(), Error> {
-        let removed = rtnl.execute(addr::delete(self.bridge, cidr));
-        if removed.as_ref().is_err_and(netlink::Error::is_absent) {
-            return Ok(());
-        }
-        let bridge = self.bridge.clone();
-        undo.push(format!("give {cidr} back to {}", bridge.name), move || {
-            let mut rtnl = Rtnl::open().map_err(Cause::cause)?;
-            match rtnl.execute(addr::add(&bridge, cidr)) {
-                Err(error) if !error.is_taken() => Err(error.cause()),
-                _ => Ok(()),
-            }
-        });
-        removed.map_err(Cause::cause)
-    }
-}
-
-/// Lets the host forward for each family that has its gateway on the bridge.
-pub(crate) fn forward(gateways: &[Cidr], undo: &mut Undo<'_>) -> Result<(), Error> {
-    let switches = [
-        (Family::V4, "net/ipv4/ip_forward"),
-        (Family::V6, "net/ipv6/conf/all/forwarding"),
-    ];
-    for (family, name) in switches {
-        if !gateways.iter().any(|each| each.family() == family) {
-            continue;
-        }
-        match sysctl::set(name, "1").step(|| format!("set {name} to 1"))? {
-            Outcome::Already => {}
-            Outcome::Changed { from } => {
-                undo.push(format!("set {name} to {from}"), move || {
-                    sysctl::set(name, &from).step(|| "write it").map(|_| ())
-                });
-            }
-            Outcome::Absent | Outcome::ReadOnly => {
-                return Err(Error::new(
-                    Code::Kernel,
-                    format!(
-                        "isGateway: {name} is 0 and cannot be written, so the host does not forward {family}"
-                    ),
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Removes a bridge that the plugin made and that has no port left.

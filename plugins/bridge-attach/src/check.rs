@@ -11,10 +11,12 @@ use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
 use cni_common::netlink::Rtnl;
 use cni_common::netlink::link::Link;
+use cni_common::netlink::membership::Vlans;
 use cni_common::plugin::{Call, StatusCall};
 use cni_common::result::{Attachment, Interface};
 
 use crate::attach::bridge_name;
+use crate::bridge;
 use crate::config::Config;
 use crate::firewall;
 use crate::host_routes;
@@ -22,6 +24,7 @@ use crate::masq;
 use crate::names;
 use crate::plan::Plan;
 use crate::spoof;
+use crate::vlan_gateway;
 
 /// Compares the attachment with what ADD left. Plugins after this one may have changed it, and recorded that in
 /// the result, which therefore is what counts.
@@ -44,14 +47,81 @@ fn try_check(call: &Call<Config>) -> Result<(), Error> {
     found.check_addresses(&here)?;
     found.check_routes(&here)?;
     let plan = Plan::new(&call.config, here)?;
-    check_firewall(call, &near, &found.link, &plan)?;
-    check_host(&plan, &mut host, &bridge)
+    let carrier = find_carrier(call, &mut host, &bridge)?;
+    check_vlans(call, &mut host, &bridge, &near)?;
+    check_firewall(call, (&near, &found.link), &carrier, &plan)?;
+    check_host(&plan, &mut host, &carrier)
 }
 
-fn check_firewall(call: &Call<Config>, near: &Link, far: &Link, plan: &Plan) -> Result<(), Error> {
+/// The interface that carries the gateway addresses.
+fn find_carrier(call: &Call<Config>, host: &mut Rtnl, bridge: &Link) -> Result<Link, Error> {
+    let Some(vlan) = call.config.gateway_vlan() else {
+        return Ok(bridge.clone());
+    };
+    let what = format!("gateway interface of VLAN {vlan}");
+    let found = vlan_gateway::find(host, bridge, vlan)?;
+    let link = found.ok_or_else(|| drift(&what, format_args!("{}.{vlan}", bridge.name), "none"))?;
+    if !link.up {
+        return Err(drift(&format!("state of {}", link.name), "up", "down"));
+    }
+    Ok(link)
+}
+
+/// The port must be in its VLANs, and not in the one it was to leave. What else it is in is nobody's concern.
+fn check_vlans(
+    call: &Call<Config>,
+    host: &mut Rtnl,
+    bridge: &Link,
+    near: &Link,
+) -> Result<(), Error> {
+    let wanted = call.config.vlans.wanted();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let found = host.vlans_of(near).map_err(Cause::cause)?;
+    let what = format!("VLANs of {}", near.name);
+    let within = |wanted: &Vlans, found: &Vlans| {
+        found.first <= wanted.first
+            && wanted.last <= found.last
+            && (found.pvid, found.untagged) == (wanted.pvid, wanted.untagged)
+    };
+    for each in &wanted {
+        if !found.iter().any(|found| within(each, found)) {
+            return Err(drift(&what, each, vlans(&found)));
+        }
+    }
+    let left = call.config.vlans.unwanted(bridge::default_pvid(bridge));
+    match left.filter(|left| {
+        found
+            .iter()
+            .any(|f| f.first <= left.first && left.first <= f.last)
+    }) {
+        Some(left) => Err(drift(
+            &what,
+            format_args!("not {}", left.first),
+            vlans(&found),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn vlans(found: &[Vlans]) -> String {
+    let list: Vec<String> = found.iter().map(ToString::to_string).collect();
+    if list.is_empty() {
+        return String::from("none");
+    }
+    list.join(", ")
+}
+
+fn check_firewall(
+    call: &Call<Config>,
+    (near, far): (&Link, &Link),
+    carrier: &Link,
+    plan: &Plan,
+) -> Result<(), Error> {
     let owner = call.owner();
     if call.config.masquerade && !plan.ips.is_empty() {
-        masq::check(&owner, bridge_name(&call.config)?, plan)?;
+        masq::check(&owner, carrier, plan)?;
     }
     let Ok(port) = IfName::parse(&near.name) else {
         return Ok(());
@@ -81,6 +151,15 @@ fn check_bridge(
     }
     if call.config.promisc && !bridge.promisc {
         return Err(drift(&format!("promiscuous mode of {name}"), "on", "off"));
+    }
+    let options = bridge.bridge.unwrap_or_default();
+    let differences = call.config.options.differences(&call.config, &options);
+    if let Some((key, wanted, found)) = differences.first() {
+        return Err(drift(
+            &format!("{key} of {name}"),
+            wanted,
+            shown(found.as_ref()),
+        ));
     }
     check_mac(
         &bridge,
@@ -158,19 +237,19 @@ fn check_container_end(
 }
 
 /// The gateway addresses on the bridge, and the host routes.
-fn check_host(plan: &Plan, host: &mut Rtnl, bridge: &Link) -> Result<(), Error> {
+fn check_host(plan: &Plan, host: &mut Rtnl, carrier: &Link) -> Result<(), Error> {
     if !plan.gateways.is_empty() {
-        let present = host.addresses(bridge).map_err(Cause::cause)?;
+        let present = host.addresses(carrier).map_err(Cause::cause)?;
         let has = |wanted: &Cidr| present.iter().any(|found| found.cidr == *wanted);
         if let Some(missing) = plan.gateways.iter().find(|wanted| !has(wanted)) {
-            let what = format!("address on {}", bridge.name);
+            let what = format!("address on {}", carrier.name);
             return Err(drift(&what, missing, listed(&present)));
         }
     }
     if plan.host_routes.is_empty() {
         return Ok(());
     }
-    let present = host.routes(bridge).map_err(Cause::cause)?;
+    let present = host.routes(carrier).map_err(Cause::cause)?;
     for (dst, gw) in &plan.host_routes {
         let wanted = host_routes::kernel_route(*dst, *gw);
         if !present

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::firewall;
 use crate::host_routes;
 use crate::names::{self, Mark};
+use crate::vlan_gateway;
 
 /// How long a host end may be without its mark while its ADD is still at work; it takes microseconds.
 const BEING_MADE: Duration = Duration::from_millis(50);
@@ -54,7 +55,11 @@ fn remove_stale(call: &GcCall<Config>) -> Result<(), Error> {
     }
     let mut outcome = host.delete_links(&stale).map_err(Cause::cause);
     let Some(bridge) = bridge else { return outcome };
-    outcome = outcome.and(host_routes::remove_stale(&mut host, bridge));
+    outcome = outcome.and(host_routes::remove_stale(&mut host, bridge, bridge));
+    for (carrier, _) in vlan_gateway::all(&mut host, bridge)? {
+        outcome = outcome.and(host_routes::remove_stale(&mut host, &carrier, bridge));
+    }
+    outcome = outcome.and(vlan_gateway::remove_all_unused(&mut host, bridge));
     if call.config.remove_empty
         && let Ok(name) = IfName::parse(&bridge.name)
     {

@@ -5,10 +5,16 @@ use core::net::IpAddr;
 use cni_common::addr::{Cidr, Mac, parse_ip};
 use cni_common::attach::{keys, mac};
 use cni_common::config::{Configuration, Input};
-use cni_common::ident::IfName;
+use cni_common::ident::{IfName, Invalid};
 use cni_common::json::{Json, Object, Value};
 use cni_common::netlink::addr::Detection;
 use cni_common::result::Dns;
+
+mod options;
+mod vlan;
+
+pub(crate) use options::Options;
+pub(crate) use vlan::Membership;
 
 /// The bridge a configuration without `bridge` means.
 const DEFAULT_BRIDGE: &str = "cni0";
@@ -27,6 +33,10 @@ pub(crate) struct Config {
     /// `isDefaultGateway`.
     pub(crate) default_gateway: bool,
     pub(crate) force_address: bool,
+    /// What is chosen about the bridge.
+    pub(crate) options: Options,
+    /// The VLANs of the port.
+    pub(crate) vlans: Membership,
     /// `mtu`; 0 is absent.
     pub(crate) mtu: Option<u32>,
     /// `hairpinMode`.
@@ -86,6 +96,8 @@ impl Configuration for Config {
             gateway: object.flag("isGateway") || object.flag("isDefaultGateway"),
             default_gateway: object.flag("isDefaultGateway"),
             force_address: object.flag("forceAddress"),
+            options: Options::read(object),
+            vlans: Membership::read(object),
             mtu: keys::mtu(object),
             hairpin: object.flag("hairpinMode"),
             promisc: object.flag("promiscMode"),
@@ -107,7 +119,6 @@ impl Configuration for Config {
             has_ipam: keys::has_ipam(object),
         };
         check_backend(object);
-        refuse_unbuilt(object);
         config.refuse_contradictions(object);
         config
     }
@@ -121,6 +132,11 @@ impl Config {
         } else {
             Detection::Skip
         }
+    }
+
+    /// The VLAN that needs a gateway interface of its own.
+    pub(crate) fn gateway_vlan(&self) -> Option<u16> {
+        self.vlans.vlan.filter(|_| self.gateway)
     }
 
     fn refuse_contradictions(&self, object: &Object<'_>) {
@@ -139,10 +155,25 @@ impl Config {
                 "cannot be true without ipam: it is not known which addresses are the container's",
             );
         }
+        self.options.refuse_contradictions(self, object);
+        if self.gateway
+            && let (Some(bridge), Some(vlan)) = (&self.bridge, self.vlans.vlan)
+            && let Err(invalid) = gateway_name(bridge, vlan)
+        {
+            object.refuse(
+                "bridge",
+                format_args!("has no room for its VLAN's gateway: {invalid}"),
+            );
+        }
         if self.host_name.is_some() && self.host_name == self.bridge {
             object.refuse("hostInterfaceName", "cannot be the bridge's own name");
         }
     }
+}
+
+/// The name of the interface that carries the gateway addresses of a VLAN, as in the reference plugin.
+pub(crate) fn gateway_name(bridge: &IfName, vlan: u16) -> Result<IfName, Invalid> {
+    IfName::parse(&format!("{bridge}.{vlan}"))
 }
 
 fn spoof_check(object: &Object<'_>) -> SpoofCheck {
@@ -194,26 +225,6 @@ fn host_routes(object: &Object<'_>) -> Vec<HostRoute> {
     object.items("hostRoutes").iter().filter_map(read).collect()
 }
 
-/// Refuses keys of the reference plugin that ask for what this release does not do: to accept and ignore them
-/// would open what they are there to close.
-fn refuse_unbuilt(object: &Object<'_>) {
-    for key in ["vlan", "vlanTrunk"] {
-        let Some(value) = object.get(key) else {
-            continue;
-        };
-        let asks = match value.json() {
-            Json::Bool(on) => *on,
-            Json::Array(_) => true,
-            Json::Null | Json::Number(_) | Json::String(_) | Json::Object(_) => {
-                value.unsigned(4094).is_some_and(|vlan| vlan != 0)
-            }
-        };
-        if asks {
-            value.unsupported("is not supported by this release");
-        }
-    }
-}
-
 /// `ipMasqBackend`: both names of the reference plugin are understood, and both mean nftables.
 fn check_backend(object: &Object<'_>) {
     let Some(value) = object.get("ipMasqBackend") else {
@@ -227,156 +238,4 @@ fn check_backend(object: &Object<'_>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use cni_common::args::CniArgs;
-    use cni_common::code::Code;
-    use cni_common::config;
-    use cni_common::env::Command;
-    use cni_common::error::Error;
-    use cni_common::version::SpecVersion;
-
-    use super::*;
-
-    fn read_with(args: &str, keys: &str) -> Result<Config, Error> {
-        let text = format!(r#"{{"name":"net","type":"bridge-attach"{keys}}}"#);
-        let json = Json::parse(text.as_bytes())?;
-        let args = CniArgs::parse(args);
-        let version = SpecVersion::V1_1_0;
-        config::read::<Config>(&json, version, Command::Add, &args, None).map(|conf| conf.own)
-    }
-
-    fn read(keys: &str) -> Config {
-        read_with("", keys).unwrap()
-    }
-
-    #[track_caller]
-    fn refused(keys: &str, code: Code, words: &str) {
-        let error = read_with("", keys).unwrap_err();
-        assert_eq!(error.code(), code, "{error}");
-        assert!(error.to_string().contains(words), "{error}");
-    }
-
-    #[test]
-    fn without_keys_it_is_a_layer_2_attachment_to_cni0() {
-        let config = read("");
-        assert_eq!(config.bridge.unwrap().as_str(), "cni0");
-        assert!(!config.gateway && !config.has_ipam && config.mtu.is_none());
-    }
-
-    #[test]
-    fn keys_of_the_reference_plugin_are_understood() {
-        let config = read(
-            r#","BRIDGE":"br7","isDefaultGateway":true,"mtu":9000,"forceAddress":true,"hairpinMode":true,
-              "portIsolation":true,"dns":{"nameservers":["10.0.0.1"]},"vlan":0,"ipMasq":false,"macspoofchk":null,
-              "preserveDefaultVlan":true,"ipMasqBackend":"nftables","ipam":{"type":"static"}"#,
-        );
-        assert_eq!(config.bridge.unwrap().as_str(), "br7");
-        assert!(config.gateway && config.default_gateway && config.force_address);
-        assert!(config.hairpin && config.isolated && config.has_ipam);
-        assert_eq!(config.mtu, Some(9000));
-        assert_eq!(config.dns.unwrap().nameservers, ["10.0.0.1"]);
-    }
-
-    #[test]
-    fn what_is_not_built_is_refused_by_name_and_value() {
-        refused(r#","vlan":7"#, Code::Unsupported, "vlan: 7");
-        refused(r#","vlanTrunk":[{"id":3}]"#, Code::Unsupported, "vlanTrunk");
-    }
-
-    #[test]
-    fn a_check_of_ip_addresses_is_one_of_ethernet_addresses_too() {
-        let check = |keys: &str| read(&format!(r#","ipam":{{"type":"static"}}{keys}"#)).spoof_check;
-        assert_eq!(check(""), SpoofCheck::Off);
-        assert_eq!(check(r#","macspoofchk":true"#), SpoofCheck::Mac);
-        assert_eq!(check(r#","ipspoofchk":true"#), SpoofCheck::Ip);
-        assert_eq!(
-            check(r#","ipspoofchk":true,"macspoofchk":true"#),
-            SpoofCheck::Ip
-        );
-    }
-
-    #[test]
-    fn both_names_of_a_masquerade_backend_are_understood() {
-        for backend in [r#""iptables""#, r#""nftables""#, r#""""#, "null"] {
-            let config = read(&format!(r#","ipMasq":true,"ipMasqBackend":{backend}"#));
-            assert!(config.masquerade, "{backend}");
-        }
-        refused(
-            r#","ipMasqBackend":"pf""#,
-            Code::InvalidConfig,
-            "ipMasqBackend: \"pf\" must be \"iptables\" or \"nftables\"",
-        );
-    }
-
-    #[test]
-    fn contradictions_are_refused() {
-        refused(
-            r#","hairpinMode":true,"promiscMode":true"#,
-            Code::InvalidConfig,
-            "hairpinMode",
-        );
-        refused(
-            r#","disableContainerInterface":true,"ipam":{"type":"static"}"#,
-            Code::InvalidConfig,
-            "disableContainerInterface",
-        );
-        refused(r#","ipspoofchk":true"#, Code::InvalidConfig, "ipspoofchk");
-        refused(
-            r#","hostInterfaceName":"cni0""#,
-            Code::InvalidConfig,
-            "hostInterfaceName",
-        );
-    }
-
-    #[test]
-    fn impossible_values_are_refused_with_their_key() {
-        refused(
-            r#","mtu":67"#,
-            Code::InvalidConfig,
-            "mtu: 67 must be 0 or between 68 and 65535",
-        );
-        refused(r#","bridge":"a/b""#, Code::InvalidConfig, "bridge");
-        refused(r#","bridge":7"#, Code::Decode, "bridge");
-        refused(
-            r#","hostRoutes":[{"dst":"10.1.2.3/24","gw":"10.0.0.1"}]"#,
-            Code::InvalidConfig,
-            "10.1.2.0/24 is meant",
-        );
-        refused(
-            r#","hostRoutes":[{"dst":"10.1.2.0/24","gw":"fd00::1"}]"#,
-            Code::InvalidConfig,
-            "hostRoutes[0].gw",
-        );
-        refused(
-            r#","hostRoutes":[{"dst":"10.1.2.0/24"}]"#,
-            Code::InvalidConfig,
-            "hostRoutes[0].gw",
-        );
-        refused(
-            r#","runtimeConfig":{"mac":"01:00:00:00:00:01"}"#,
-            Code::InvalidConfig,
-            "runtimeConfig.mac",
-        );
-    }
-
-    #[test]
-    fn the_mac_of_the_runtime_wins_over_args_and_these_over_cni_args() {
-        let args = "MAC=02:00:00:00:00:01";
-        let mac = |keys| read_with(args, keys).unwrap().mac.unwrap().to_string();
-        assert_eq!(mac(""), "02:00:00:00:00:01");
-        let cni = r#","args":{"cni":{"mac":"02:00:00:00:00:02"}}"#;
-        assert_eq!(mac(cni), "02:00:00:00:00:02");
-        let runtime = format!(r#"{cni},"runtimeConfig":{{"mac":"02:00:00:00:00:03"}}"#);
-        assert_eq!(mac(&runtime), "02:00:00:00:00:03");
-        let bad = read_with("MAC=zz", "").unwrap_err();
-        assert!(bad.to_string().contains("CNI_ARGS: MAC: \"zz\""), "{bad}");
-        assert_eq!(bad.code(), Code::Environment);
-    }
-
-    #[test]
-    fn nothing_but_zero_and_the_possible_is_an_mtu() {
-        assert_eq!(read(r#","mtu":0"#).mtu, None);
-        assert_eq!(read(r#","mtu":68"#).mtu, Some(68));
-        assert_eq!(read(r#","mtu":65535"#).mtu, Some(65_535));
-    }
-}
+mod tests;

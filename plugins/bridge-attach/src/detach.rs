@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::firewall;
 use crate::host_routes;
 use crate::names::{self, Mark};
+use crate::vlan_gateway;
 
 /// Detaches the container. What fails does not keep the rest alive; the first failure is reported.
 pub(crate) fn detach(call: &DelCall<Config>) -> Result<(), Error> {
@@ -37,17 +38,29 @@ fn remove(call: &DelCall<Config>) -> Result<(), Error> {
         }
         _ => configured,
     };
-    let held_routes = near
+    let mark = near
         .as_ref()
-        .and_then(|near| Mark::parse(near.alias.as_deref()?))
-        .is_some_and(|mark| !mark.via.is_empty());
+        .and_then(|near| Mark::parse(near.alias.as_deref()?));
+    let held_routes = mark.as_ref().is_some_and(|mark| !mark.via.is_empty());
+    let vlan = mark
+        .and_then(|mark| mark.gateway)
+        .or(call.config.gateway_vlan());
     let deleted = near.map_or(Ok(()), |near| delete(&mut host, &near, &call.config));
     let Some(bridge) = bridge.filter(Link::is_bridge) else {
         return deleted;
     };
     let mut others = Ok(());
     if held_routes || !call.config.host_routes.is_empty() {
-        others = host_routes::remove_stale(&mut host, &bridge);
+        let carrier = match vlan {
+            Some(vlan) => vlan_gateway::find(&mut host, &bridge, vlan)?,
+            None => Some(bridge.clone()),
+        };
+        others = carrier.map_or(Ok(()), |carrier| {
+            host_routes::remove_stale(&mut host, &carrier, &bridge)
+        });
+    }
+    if let Some(vlan) = vlan {
+        others = others.and(vlan_gateway::remove_if_unused(&mut host, &bridge, vlan));
     }
     if call.config.remove_empty
         && let Ok(name) = IfName::parse(&bridge.name)

@@ -54,9 +54,10 @@ pub(crate) fn is_same(one: &Route, other: &Route) -> bool {
     (one.dst, one.gw, one.protocol) == (other.dst, other.gw, other.protocol)
 }
 
-/// Deletes the routes of ours through a bridge whose gateway no attachment holds.
-pub(crate) fn remove_stale(rtnl: &mut Rtnl, bridge: &Link) -> Result<(), Error> {
-    let routes = rtnl.routes(bridge).map_err(Cause::cause)?;
+/// Deletes the routes of ours through the bridge, or the gateway interface of one of its VLANs, whose gateway no attachment
+/// holds.
+pub(crate) fn remove_stale(rtnl: &mut Rtnl, carrier: &Link, bridge: &Link) -> Result<(), Error> {
+    let routes = rtnl.routes(carrier).map_err(Cause::cause)?;
     let ours = |route: &&Route| route.protocol == PROTOCOL_PLUMB;
     if !routes.iter().any(|route| ours(&route)) {
         return Ok(());
@@ -72,7 +73,7 @@ pub(crate) fn remove_stale(rtnl: &mut Rtnl, bridge: &Link) -> Result<(), Error> 
         if stale.gw.is_some_and(|gw| held.contains(&gw)) {
             continue;
         }
-        match rtnl.execute(route::delete(bridge, stale)) {
+        match rtnl.execute(route::delete(carrier, stale)) {
             Err(error) if !error.is_absent() => return Err(error.cause()),
             _ => {}
         }

@@ -8,12 +8,14 @@ mod collect;
 mod config;
 mod detach;
 mod firewall;
+mod gateways;
 mod host_routes;
 mod masq;
 mod names;
 mod plan;
 mod plugin;
 mod spoof;
+mod vlan_gateway;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use cni_common::addr::Cidr;
 use cni_common::error::{Error, Step};
 use cni_common::ident::{IfName, NetworkName};
+use cni_common::netlink::link::Link;
 use cni_common::nft::Element;
 use cni_common::owner::Owner;
 use cni_common::undo::Undo;
@@ -22,8 +23,11 @@ fn config() -> Config {
     }
 }
 
-fn rules_for(owner: &Owner, inside: &IfName, plan: &Plan) -> rules::Plan {
-    let inside = Inside::Interface(inside.clone());
+fn rules_for(owner: &Owner, inside: &Link, plan: &Plan) -> rules::Plan {
+    let inside = match IfName::parse(&inside.name) {
+        Ok(name) => Inside::Interface(name),
+        Err(_) => Inside::Addresses,
+    };
     let addresses: Vec<Cidr> = plan.addresses().collect();
     rules::plan(&owner.network, &config(), &inside, &addresses)
 }
@@ -31,7 +35,7 @@ fn rules_for(owner: &Owner, inside: &IfName, plan: &Plan) -> rules::Plan {
 /// Translates what the container sends beyond its subnets; `inside` is the host's interface to it.
 pub(crate) fn add(
     owner: &Owner,
-    inside: &IfName,
+    inside: &Link,
     plan: &Plan,
     undo: &mut Undo<'_>,
 ) -> Result<(), Error> {
@@ -57,7 +61,7 @@ pub(crate) fn remove_stale(
 }
 
 /// Compares the rules with what [`add`] left.
-pub(crate) fn check(owner: &Owner, inside: &IfName, plan: &Plan) -> Result<(), Error> {
+pub(crate) fn check(owner: &Owner, inside: &Link, plan: &Plan) -> Result<(), Error> {
     let mut nft = masquerade::open()?;
     masquerade::check::check(&mut nft, &rules_for(owner, inside, plan), owner, &[])
 }

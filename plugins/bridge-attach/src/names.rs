@@ -27,6 +27,15 @@ const ALIAS: usize = 255;
 /// What stands between the owner's tag and the gateways of host routes.
 const VIA: &str = " via ";
 
+/// What stands between the owner's tag and the VLAN whose gateway interface the attachment needs.
+const GATEWAY: &str = " gateway ";
+
+/// What the names of ports begin with that lead to the gateway interface of a VLAN.
+const GATEWAY_PREFIX: &str = "vgw";
+
+/// The alias of such a port while it is being removed.
+pub(crate) const GATEWAY_REMOVAL_MARK: &str = "plumb1-gateway-removal";
+
 /// The name of an attachment's host end: `veth` and eleven characters of the owner's hash.
 pub(crate) fn host_name(owner: &Owner) -> Result<IfName, Error> {
     hashed(owner.hash())
@@ -37,11 +46,25 @@ fn hashed(hash: u64) -> Result<IfName, Error> {
     IfName::parse(&name).map_err(|invalid| Error::new(Code::InvalidConfig, invalid.reason))
 }
 
+/// The name of the port that leads to the gateway interface of a bridge's VLAN.
+pub(crate) fn gateway_port(bridge: &IfName, vlan: u16) -> Result<IfName, Error> {
+    let hash = owner::hash(["gateway", bridge.as_str(), &vlan.to_string()]);
+    let name = format!("{GATEWAY_PREFIX}{}", owner::short(hash));
+    IfName::parse(&name).map_err(|invalid| Error::new(Code::InvalidConfig, invalid.reason))
+}
+
+/// Whether a name is of the form of [`gateway_port`].
+pub(crate) fn is_gateway_port(name: &str) -> bool {
+    name.strip_prefix(GATEWAY_PREFIX).is_some_and(is_short)
+}
+
 /// Whether a name is of the form of [`host_name`].
 pub(crate) fn is_hashed(name: &str) -> bool {
-    name.strip_prefix(PREFIX).is_some_and(|rest| {
-        rest.len() == 11 && rest.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
-    })
+    name.strip_prefix(PREFIX).is_some_and(is_short)
+}
+
+fn is_short(text: &str) -> bool {
+    text.len() == 11 && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
 }
 
 /// The name that an owner with this hash has: for telling the living from the stale.
@@ -49,10 +72,13 @@ pub(crate) fn host_name_of(hash: u64) -> String {
     format!("{PREFIX}{}", owner::short(hash))
 }
 
-/// What the alias of a host end says: its owner, and the gateways of the host routes it holds.
+/// What the alias of a host end says: its owner, the VLAN whose gateway interface it needs, and the gateways of the host
+/// routes it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     tag: Tag,
+    /// The VLAN.
+    pub(crate) gateway: Option<u16>,
     /// The gateways, without repetition.
     pub(crate) via: Vec<IpAddr>,
 }
@@ -62,8 +88,10 @@ impl Mark {
     pub(crate) fn parse(alias: &str) -> Option<Self> {
         let (tag, via) = alias.rsplit_once(VIA).unwrap_or((alias, ""));
         let via = via.split(',').filter_map(|ip| ip.parse().ok()).collect();
+        let (tag, gateway) = tag.rsplit_once(GATEWAY).unwrap_or((tag, ""));
         Some(Self {
             tag: Tag::parse(tag)?,
+            gateway: gateway.parse().ok(),
             via,
         })
     }
@@ -88,15 +116,16 @@ impl Mark {
 ///
 /// # Errors
 /// Code 7 when the gateways of the host routes do not fit: some five of IPv6.
-pub(crate) fn alias(owner: &Owner, via: &[IpAddr]) -> Result<String, Error> {
+pub(crate) fn alias(owner: &Owner, gateway: Option<u16>, via: &[IpAddr]) -> Result<String, Error> {
     /// What must remain of the tag: version, hash and the space behind it.
     const LEAST: usize = 25;
     let mut text = owner.tag();
-    if via.is_empty() {
-        return Ok(text);
+    let mut suffix = gateway.map_or_else(String::new, |vlan| format!("{GATEWAY}{vlan}"));
+    if !via.is_empty() {
+        let list: Vec<String> = via.iter().map(IpAddr::to_string).collect();
+        suffix.push_str(VIA);
+        suffix.push_str(&list.join(","));
     }
-    let list: Vec<String> = via.iter().map(IpAddr::to_string).collect();
-    let suffix = format!("{VIA}{}", list.join(","));
     let Some(room) = ALIAS
         .checked_sub(suffix.len())
         .filter(|room| *room >= LEAST)
@@ -145,14 +174,26 @@ mod tests {
     #[test]
     fn an_alias_names_its_owner_and_its_gateways() {
         let one = owner("net", "c1");
-        let plain = Mark::parse(&alias(&one, &[]).unwrap()).unwrap();
+        let plain = Mark::parse(&alias(&one, None, &[]).unwrap()).unwrap();
         assert!(plain.is_of(&one) && plain.via.is_empty());
         assert!(!plain.is_of(&owner("net", "c2")));
 
         let via: Vec<IpAddr> = vec!["10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
-        let mark = Mark::parse(&alias(&one, &via).unwrap()).unwrap();
+        let mark = Mark::parse(&alias(&one, None, &via).unwrap()).unwrap();
         assert!(mark.is_of(&one) && mark.is_of_network(&one.network));
         assert_eq!(mark.via, via);
+
+        for via in [&via[..], &[]] {
+            let mark = Mark::parse(&alias(&one, Some(7), via).unwrap()).unwrap();
+            assert!(mark.is_of(&one) && mark.is_of_network(&one.network));
+            assert_eq!((mark.gateway, &mark.via[..]), (Some(7), via));
+        }
+    }
+
+    #[test]
+    fn the_port_of_a_gateway_is_nobodys_host_end() {
+        let name = gateway_port(&IfName::parse("br0").unwrap(), 7).unwrap();
+        assert!(is_gateway_port(name.as_str()) && !is_hashed(name.as_str()));
     }
 
     #[test]
@@ -165,13 +206,16 @@ mod tests {
                     .unwrap()
             })
             .collect();
-        let text = alias(&long, &via).unwrap();
+        let text = alias(&long, Some(4094), &via).unwrap();
         assert!(text.len() <= ALIAS, "{}", text.len());
         let mark = Mark::parse(&text).unwrap();
         assert!(mark.is_of(&long));
         assert_eq!(mark.via, via);
         let more = [&via[..], &via].concat();
-        assert_eq!(alias(&long, &more).unwrap_err().code(), Code::InvalidConfig);
+        assert_eq!(
+            alias(&long, None, &more).unwrap_err().code(),
+            Code::InvalidConfig
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn mtu(host: &Host) -> u64 {
 }
 
 /// Makes the bridge with an address that is in the way, and a port that keeps its carrier.
-fn occupied(host: &Host) {
+pub(crate) fn occupied(host: &Host) {
     host.sh(
         "ip link add br0 type bridge; ip link set br0 up; ip addr add 10.9.0.1/24 brd + dev br0",
     );

@@ -271,7 +271,7 @@ fn bad_keys_are_found_out_first() {
     for (keys, code, words) in [
         (json!({ "mtu": 12 }), 7, "mtu: 12"),
         (json!({ "bridge": "no/slash" }), 7, "bridge"),
-        (json!({ "vlan": 5 }), 2, "vlan: 5"),
+        (json!({ "vlan": 4095 }), 7, "vlan: 4095"),
         (json!({ "ipMasqBackend": "pf" }), 7, "ipMasqBackend: \"pf\""),
         (
             json!({ "hairpinMode": true, "promiscMode": true }),

@@ -14,8 +14,10 @@ mod gc;
 mod ipam;
 mod masq;
 mod names;
+mod options;
 mod routes;
 mod spoof;
+mod vlan;
 
 use plumb_tests::{Container, Host, Plugin, Value, conf, json};
 
