@@ -162,29 +162,8 @@ impl<F: Family> Connection<F> {
         loop {
             let datagram = self.receive(Wait::Forever)?.unwrap_or_default();
             let mut replies = Vec::new();
-            let mut answers = false;
-            for frame in frame::frames(&datagram) {
-                let Some((_, request)) = answered(&requests, first, &frame) else {
-                    continue;
-                };
-                answers = true;
-                let verdict = match frame.kind {
-                    NLMSG_ERROR => frame.error(),
-                    NLMSG_DONE => Some(frame.done()),
-                    NLMSG_NOOP | NLMSG_OVERRUN => continue,
-                    kind => {
-                        replies.push(Reply {
-                            kind,
-                            body: frame.body.to_vec(),
-                        });
-                        continue;
-                    }
-                };
-                if let Some(error) = refused(request, verdict) {
-                    return Err(error);
-                }
-            }
-            if answers {
+            let seen = collect(&requests, first, &datagram, &mut replies)?;
+            if seen.answers {
                 return Ok(replies);
             }
         }
@@ -197,31 +176,10 @@ impl<F: Family> Connection<F> {
         let mut interrupted = false;
         loop {
             let datagram = self.receive(Wait::Forever)?.unwrap_or_default();
-            let mut finished = false;
-            for frame in frame::frames(&datagram) {
-                let Some((_, request)) = answered(requests, first, &frame) else {
-                    continue;
-                };
-                interrupted |= frame.flags & NLM_F_DUMP_INTR != 0;
-                let verdict = match frame.kind {
-                    NLMSG_ERROR => frame.error(),
-                    NLMSG_DONE => Some(frame.done()),
-                    NLMSG_NOOP | NLMSG_OVERRUN => continue,
-                    kind => {
-                        replies.push(Reply {
-                            kind,
-                            body: frame.body.to_vec(),
-                        });
-                        continue;
-                    }
-                };
-                if let Some(error) = refused(request, verdict) {
-                    return Err(error);
-                }
-                finished = true;
-            }
+            let seen = collect(requests, first, &datagram, &mut replies)?;
+            interrupted |= seen.interrupted;
             self.buffer = datagram;
-            if finished {
+            if seen.finished {
                 return Ok((!interrupted).then_some(replies));
             }
         }
@@ -321,6 +279,51 @@ impl<F: Family> Connection<F> {
 enum Wait {
     Forever,
     Never,
+}
+
+/// What one datagram of a dump said besides its objects.
+#[derive(Default)]
+struct Seen {
+    /// It belongs to this dump.
+    answers: bool,
+    /// It is the last.
+    finished: bool,
+    /// A change came in between (`NLM_F_DUMP_INTR`).
+    interrupted: bool,
+}
+
+/// Adds the objects in one datagram of a dump to `replies`.
+fn collect<F>(
+    requests: &[Request<F>],
+    first: u32,
+    datagram: &[u8],
+    replies: &mut Vec<Reply>,
+) -> Result<Seen, Error> {
+    let mut seen = Seen::default();
+    for frame in frame::frames(datagram) {
+        let Some((_, request)) = answered(requests, first, &frame) else {
+            continue;
+        };
+        seen.answers = true;
+        seen.interrupted |= frame.flags & NLM_F_DUMP_INTR != 0;
+        let verdict = match frame.kind {
+            NLMSG_ERROR => frame.error(),
+            NLMSG_DONE => Some(frame.done()),
+            NLMSG_NOOP | NLMSG_OVERRUN => continue,
+            kind => {
+                replies.push(Reply {
+                    kind,
+                    body: frame.body.to_vec(),
+                });
+                continue;
+            }
+        };
+        if let Some(error) = refused(request, verdict) {
+            return Err(error);
+        }
+        seen.finished = true;
+    }
+    Ok(seen)
 }
 
 /// Which request a message answers; `None` for one that belongs to an earlier exchange.
