@@ -211,6 +211,24 @@ impl Plugin {
         self.call("GC", BTreeMap::new(), conf.into())
     }
 
+    /// One of these by its name.
+    #[track_caller]
+    pub fn operation(
+        &self,
+        operation: &str,
+        container: &Container,
+        conf: impl Into<Conf>,
+    ) -> Outcome {
+        match operation {
+            "ADD" => self.add(container, conf),
+            "DEL" => self.del(container, conf),
+            "CHECK" => self.check(container, conf),
+            "STATUS" => self.status(conf),
+            "GC" => self.gc(conf),
+            _ => panic!("no operation {operation}"),
+        }
+    }
+
     /// VERSION, as libcni asks for it: with dummy values in the other variables.
     #[track_caller]
     pub fn version(&self) -> Outcome {

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use plumb_tests::{Conf, Container, Host, Outcome, Plugin, Value, conf, json};
+use plumb_tests::{Host, Outcome, Value, conf, json};
 
 const OPERATIONS: [&str; 5] = ["ADD", "DEL", "CHECK", "STATUS", "GC"];
 
@@ -57,17 +57,6 @@ fn with_raw(name: &str, key: &str, raw: &[u8]) -> Vec<u8> {
     [before.as_bytes(), raw, after.as_bytes()].concat()
 }
 
-fn call(plugin: &Plugin, operation: &str, container: &Container, conf: impl Into<Conf>) -> Outcome {
-    match operation {
-        "ADD" => plugin.add(container, conf),
-        "DEL" => plugin.del(container, conf),
-        "CHECK" => plugin.check(container, conf),
-        "STATUS" => plugin.status(conf),
-        "GC" => plugin.gc(conf),
-        _ => panic!("no operation {operation}"),
-    }
-}
-
 /// Answers at once, properly, briefly and without control characters, and in little memory.
 #[track_caller]
 fn tame(outcome: &Outcome) {
@@ -97,7 +86,7 @@ fn all_refuse(codes: &[u64], make: impl Fn(&str) -> Vec<u8>) {
         let plugin = host.plugin(&name).under(LIMITS);
         let input = make(&name);
         for operation in OPERATIONS {
-            let outcome = call(&plugin, operation, &container, &input[..]);
+            let outcome = plugin.operation(operation, &container, &input[..]);
             tame(&outcome);
             if operation == "ADD" {
                 let error = outcome.fails();
@@ -187,7 +176,7 @@ fn all_tame(make: impl Fn(&str) -> Vec<u8>) {
         let plugin = host.plugin(&name).under(LIMITS);
         let input = make(&name);
         for operation in OPERATIONS {
-            tame(&call(&plugin, operation, &container, &input[..]));
+            tame(&plugin.operation(operation, &container, &input[..]));
         }
     }
 }
@@ -287,7 +276,7 @@ fn variables_that_are_no_names() {
                 let plugin = plugin.env(variable, OsStr::from_bytes(value));
                 for operation in ["ADD", "DEL", "CHECK"] {
                     let conf = complete(&name, &json!({}));
-                    let outcome = call(&plugin, operation, &container, &conf);
+                    let outcome = plugin.operation(operation, &container, &conf);
                     tame(&outcome);
                     outcome.fails_with(4, variable);
                 }
@@ -317,7 +306,7 @@ fn variables_with_anything_in_them() {
                 let plugin = plugin.env(variable, OsStr::from_bytes(value));
                 for operation in ["ADD", "CHECK", "DEL"] {
                     let conf = complete(&name, &json!({}));
-                    tame(&call(&plugin, operation, &container, &conf));
+                    tame(&plugin.operation(operation, &container, &conf));
                 }
             }
         }
