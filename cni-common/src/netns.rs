@@ -12,7 +12,7 @@ use core::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -95,7 +95,12 @@ impl Netns {
             path: path.to_owned(),
             problem,
         };
-        let file = File::open(path).map_err(|error| {
+        // A named pipe that nobody writes to would hold the call up.
+        let opened = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path);
+        let file = opened.map_err(|error| {
             // ESRCH: the process behind /proc/PID/ns/net is dead and not yet reaped.
             let absent = [libc::ENOENT, libc::ENOTDIR, libc::ESRCH].map(Some);
             failed(if absent.contains(&error.raw_os_error()) {

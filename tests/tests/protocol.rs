@@ -40,17 +40,6 @@ fn without(mut conf: Value, key: &str) -> Value {
     conf
 }
 
-fn call(plugin: &Plugin, operation: &str, container: &Container, conf: &Value) -> Outcome {
-    match operation {
-        "ADD" => plugin.add(container, conf),
-        "DEL" => plugin.del(container, conf),
-        "CHECK" => plugin.check(container, conf),
-        "STATUS" => plugin.status(conf),
-        "GC" => plugin.gc(conf),
-        _ => panic!("no operation {operation}"),
-    }
-}
-
 /// Calls `case` for every plugin, and makes sure that host and container are as before.
 #[track_caller]
 fn each(case: impl Fn(&Plugin, Value, &Container)) {
@@ -334,16 +323,20 @@ fn a_namespace_that_is_gone_is_an_error_of_add_and_none_of_del() {
 #[test]
 fn a_file_that_is_no_namespace_is_refused_by_add() {
     each_that_enters_the_container(|plugin, conf, c1| {
-        plugin
-            .clone()
-            .netns("/proc/self/status")
-            .add(c1, &conf)
-            .fails_with(4, "/proc/self/status");
-        plugin
-            .clone()
-            .netns("/proc/self/status")
-            .del(c1, &conf)
-            .succeeds();
+        // The last is a named pipe that nobody writes to.
+        let made = Command::new("mkfifo").arg("/run/pipe").status().unwrap();
+        assert!(made.success());
+        for file in [
+            "/proc/self/status",
+            "/proc/self/ns/mnt",
+            "/run",
+            "/run/pipe",
+        ] {
+            let call = plugin.clone().netns(file);
+            call.add(c1, &conf).fails_with(4, file);
+            call.del(c1, &conf).succeeds();
+        }
+        fs::remove_file("/run/pipe").unwrap();
     });
 }
 
@@ -407,7 +400,7 @@ fn call_twice(
     conf: &Value,
 ) -> [Outcome; 2] {
     [
-        call(plugin, operation, container, conf),
-        call(plugin, operation, container, conf),
+        plugin.operation(operation, container, conf),
+        plugin.operation(operation, container, conf),
     ]
 }
