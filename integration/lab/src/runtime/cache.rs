@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 use super::conflist::is_identifier;
 use super::{Attachment, Error, NetworkList};
 
+/// The lock of the whole network state. No container can be called so.
+const EVERYTHING: &str = "@.lock";
+
 /// A directory with one file an attachment.
 #[derive(Clone, Debug)]
 pub struct Cache {
@@ -109,7 +112,7 @@ impl Cache {
     /// Locks one container against a second operation, and the whole network state against GC. Held until dropped.
     pub(super) fn lock(&self, container: &str) -> Result<[File; 2], Error> {
         checked(container)?;
-        let all = self.lock_file("all.lock")?;
+        let all = self.lock_file(EVERYTHING)?;
         all.lock_shared()
             .map_err(|error| Error::runtime("lock the cache", error))?;
         let own = self.lock_file(&format!("{container}.lock"))?;
@@ -120,7 +123,7 @@ impl Cache {
 
     /// Locks out every other operation, as GC must.
     pub(super) fn lock_all(&self) -> Result<File, Error> {
-        let all = self.lock_file("all.lock")?;
+        let all = self.lock_file(EVERYTHING)?;
         all.lock()
             .map_err(|error| Error::runtime("lock the cache", error))?;
         Ok(all)
@@ -201,4 +204,20 @@ fn entry(text: &str) -> Option<Entry> {
             .cloned(),
         since: value.get("since")?.as_u64()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_of_a_container_is_in_the_way_of_the_lock_for_all() {
+        let directory = std::env::temp_dir().join(format!("plumb-cache-{}", std::process::id()));
+        let cache = Cache::new(&directory);
+        let (done, finished) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(cache.lock("all").is_ok()));
+        let within = std::time::Duration::from_secs(10);
+        assert_eq!(finished.recv_timeout(within), Ok(true));
+        fs::remove_dir_all(&directory).unwrap();
+    }
 }
