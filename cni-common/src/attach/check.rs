@@ -9,6 +9,7 @@ use core::net::IpAddr;
 use crate::addr::Mac;
 use crate::code::Code;
 use crate::error::{Cause, Error, Step};
+use crate::ident::IfName;
 use crate::netlink::Rtnl;
 use crate::netlink::addr::Address;
 use crate::netlink::link::Link;
@@ -39,14 +40,14 @@ pub struct Found {
 }
 
 impl Found {
-    /// Reads the interface in the container.
+    /// Reads an interface in the container.
     ///
     /// # Errors
     /// Code 102 when there is none.
-    pub fn read<C>(call: &Call<C>) -> Result<Self, Error> {
+    pub fn read<C>(call: &Call<C>, name: &IfName) -> Result<Self, Error> {
         let read = call.netns()?.run(|| {
             let mut rtnl = Rtnl::open()?;
-            let Some(link) = rtnl.link_by_name(&call.ifname)? else {
+            let Some(link) = rtnl.link_by_name(name)? else {
                 return Ok(None);
             };
             let addresses = rtnl.addresses(&link)?;
@@ -59,7 +60,7 @@ impl Found {
         });
         read.step(|| "enter the container's namespace")?
             .map_err(|error: crate::netlink::Error| error.cause())?
-            .ok_or_else(|| drift("interface in the container", &call.ifname, "nothing"))
+            .ok_or_else(|| drift("interface in the container", name, "nothing"))
     }
 
     /// Compares its addresses.
@@ -134,12 +135,12 @@ pub fn recorded<'a>(previous: &'a Attachment, name: &str) -> Option<&'a Interfac
         .find(|interface| interface.sandbox.is_none() && interface.name == name)
 }
 
-/// The recorded interface in the container.
-pub fn recorded_inside<'a, C>(call: &Call<C>, previous: &'a Attachment) -> Option<&'a Interface> {
+/// The recorded interface of this name in the container.
+pub fn recorded_inside<'a>(previous: &'a Attachment, name: &IfName) -> Option<&'a Interface> {
     previous
         .interfaces
         .iter()
-        .find(|interface| interface.sandbox.is_some() && interface.name == call.ifname.as_str())
+        .find(|interface| interface.sandbox.is_some() && interface.name == name.as_str())
 }
 
 /// Compares a link's Ethernet address with the recorded one, if one is.
@@ -156,14 +157,12 @@ pub fn check_mac(link: &Link, recorded: Option<Mac>) -> Result<(), Error> {
     }
 }
 
-/// The addresses and routes of the result that are this interface's.
-pub fn of_this_container<C>(call: &Call<C>, previous: &Attachment) -> Attachment {
+/// The addresses and routes of the result that are those of the interface of this name in the container.
+pub fn of_interface(previous: &Attachment, name: &str) -> Attachment {
     let is_ours = |place: Option<usize>| {
         place
             .and_then(|place| previous.interfaces.get(place))
-            .is_none_or(|interface| {
-                interface.sandbox.is_some() && interface.name == call.ifname.as_str()
-            })
+            .is_none_or(|interface| interface.sandbox.is_some() && interface.name == name)
     };
     let ips = previous.ips.iter().filter(|ip| is_ours(ip.interface));
     Attachment {

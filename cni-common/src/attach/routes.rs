@@ -8,6 +8,9 @@ use crate::error::Error;
 use crate::netlink::route::{Route as KernelRoute, TABLE_MAIN};
 use crate::result::{IpConfig, Route};
 
+/// `RT_SCOPE_LINK`, `linux/rtnetlink.h`: on the link itself, so without a gateway.
+pub const LINK: u8 = 253;
+
 /// The first gateway of a family.
 pub fn gateway(ips: &[IpConfig], family: Family) -> Option<IpAddr> {
     let gateways = ips.iter().filter_map(|ip| ip.gateway);
@@ -32,8 +35,6 @@ pub fn to_install(routes: &[Route], ips: &[IpConfig]) -> Result<Vec<KernelRoute>
 }
 
 fn one(place: usize, route: &Route, ips: &[IpConfig]) -> Result<KernelRoute, Error> {
-    /// `RT_SCOPE_LINK`, linux/rtnetlink.h: on the link itself, so without a gateway.
-    const LINK: u8 = 253;
     let dst = route.dst;
     if dst.network() != dst {
         return Err(impossible(format!(

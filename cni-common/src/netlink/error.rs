@@ -69,6 +69,11 @@ impl Error {
         self.errno == libc::EEXIST
     }
 
+    /// Whether the kernel, or the link, cannot do what was asked (`EOPNOTSUPP`).
+    pub fn is_unsupported(&self) -> bool {
+        self.errno == libc::EOPNOTSUPP
+    }
+
     /// Whether the thing the request was about does not exist: a link (`ENODEV`), an nftables object (`ENOENT`),
     /// a route (`ESRCH`) or an address (`EADDRNOTAVAIL`).
     pub fn is_absent(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use cni_common::addr::Cidr;
 use cni_common::attach::check::{
-    Found, check_mac, drift, listed, of_this_container, recorded, recorded_inside, shown,
+    Found, check_mac, drift, listed, of_interface, recorded, recorded_inside, shown,
 };
 use cni_common::attach::ipam;
 use cni_common::code::Code;
@@ -39,11 +39,11 @@ fn try_check(call: &Call<Config>) -> Result<(), Error> {
         delegate.run(Command::Check)?;
     }
     let mut host = Rtnl::open().map_err(Cause::cause)?;
-    let found = Found::read(call)?;
+    let found = Found::read(call, &call.ifname)?;
     let bridge = check_bridge(call, previous, &mut host)?;
     let near = check_host_end(call, previous, &mut host, &bridge)?;
     check_container_end(call, previous, &found.link, &near)?;
-    let here = of_this_container(call, previous);
+    let here = of_interface(previous, call.ifname.as_str());
     found.check_addresses(&here)?;
     found.check_routes(&here)?;
     let plan = Plan::new(&call.config, here)?;
@@ -225,7 +225,7 @@ fn check_container_end(
     if !far.up && !call.config.leave_down {
         return Err(drift(&format!("state of {ifname}"), "up", "down"));
     }
-    let inside = recorded_inside(call, previous);
+    let inside = recorded_inside(previous, ifname);
     check_mac(far, inside.and_then(|interface| interface.mac))?;
     let mtu = inside
         .and_then(|interface| interface.mtu)
