@@ -7,6 +7,7 @@
 
 pub mod addr;
 pub mod altname;
+pub mod belongings;
 pub mod bridge;
 mod change;
 mod connection;
@@ -24,6 +25,7 @@ pub mod route;
 pub mod upper;
 pub mod veth;
 pub mod vlan;
+pub mod vxlan;
 
 pub use change::LinkChange;
 

@@ -31,6 +31,7 @@ use crate::masq;
 use crate::names;
 use crate::plan::Plan;
 use crate::spoof;
+use crate::uplink;
 use crate::vlan_gateway;
 
 mod join;
@@ -139,6 +140,7 @@ impl Attempt<'_> {
         self.bridge = None;
         let bridge = bridge::ensure(&mut self.host, self.bridge_name, config, undo)?;
         self.bridge = Some(bridge.clone());
+        let bridge = uplink::ensure(&mut self.host, bridge, config, undo)?;
         if let Some(vlan) = config.gateway_vlan() {
             vlan_gateway::undo(&bridge, vlan, undo);
         }

@@ -16,6 +16,7 @@ use cni_common::undo::Undo;
 
 use crate::config::Config;
 use crate::names::{BRIDGE_MARK, HALF_MADE, REMOVAL_MARK};
+use crate::uplink;
 
 /// Makes the bridge, or adopts the one there is, and sets it up.
 ///
@@ -269,9 +270,16 @@ pub(crate) fn keep_mtu(rtnl: &mut Rtnl, bridge: &Link, port_mtu: u32) -> Result<
 }
 
 /// Removes a bridge that the plugin made and that has no port left.
-pub(crate) fn remove_if_empty(rtnl: &mut Rtnl, name: &IfName) -> Result<(), Error> {
+pub(crate) fn remove_if_empty(
+    rtnl: &mut Rtnl,
+    name: &IfName,
+    config: &Config,
+) -> Result<(), Error> {
     match rtnl.link_by_name(name).map_err(Cause::cause)? {
-        Some(link) if link.is_bridge() && is_ours(&link) => remove_if_unused(rtnl, &link),
+        Some(link) if link.is_bridge() && is_ours(&link) => {
+            let uplinks = uplink::of_bridge(rtnl, &link, config);
+            remove_but_for(rtnl, &link, &uplinks)
+        }
         Some(link) if is_half_made(&link) => remove_abandoned(rtnl, &link),
         _ => Ok(()),
     }
@@ -293,20 +301,35 @@ fn remove_abandoned(rtnl: &mut Rtnl, bridge: &Link) -> Result<(), Error> {
 /// An ADD may be joining it. So it is marked first, and looked at again: an ADD whose port came too late to be
 /// seen here sees the mark afterwards, and begins anew. The kernel does one after the other.
 pub(crate) fn remove_if_unused(rtnl: &mut Rtnl, bridge: &Link) -> Result<(), Error> {
-    match try_remove(rtnl, bridge) {
-        // Somebody else removed it.
-        Err(error) if error.is_absent() => Ok(()),
-        other => other.map_err(Cause::cause),
-    }
+    remove_but_for(rtnl, bridge, &[])
 }
 
-fn try_remove(rtnl: &mut Rtnl, bridge: &Link) -> Result<(), cni_common::netlink::Error> {
-    if !rtnl.ports_of(bridge)?.is_empty() {
+/// Like [`remove_if_unused`]; uplinks do not count as ports, and are given back.
+fn remove_but_for(rtnl: &mut Rtnl, bridge: &Link, uplinks: &[(usize, Link)]) -> Result<(), Error> {
+    let removed = try_remove(rtnl, bridge, uplinks);
+    // Somebody else removed it.
+    if removed.is_err()
+        && rtnl
+            .link_by_index(bridge.index)
+            .is_ok_and(|now| now.is_none())
+    {
         return Ok(());
     }
-    rtnl.execute(bridge.change().alias(REMOVAL_MARK).request())?;
-    if rtnl.ports_of(bridge)?.is_empty() {
-        return rtnl.delete_link_detached(bridge);
+    removed
+}
+
+fn try_remove(rtnl: &mut Rtnl, bridge: &Link, uplinks: &[(usize, Link)]) -> Result<(), Error> {
+    let is_empty = |rtnl: &mut Rtnl| -> Result<bool, Error> {
+        let ports = rtnl.ports_of(bridge).map_err(Cause::cause)?;
+        Ok(ports.iter().all(|port| uplink::is_among(port, uplinks)))
+    };
+    if !is_empty(rtnl)? {
+        return Ok(());
     }
-    rtnl.execute(bridge.change().alias(BRIDGE_MARK).request())
+    mark(rtnl, bridge, REMOVAL_MARK)?;
+    if is_empty(rtnl)? {
+        uplink::release(rtnl, bridge, uplinks)?;
+        return rtnl.delete_link_detached(bridge).map_err(Cause::cause);
+    }
+    mark(rtnl, bridge, BRIDGE_MARK)
 }

@@ -63,7 +63,7 @@ fn remove_stale(call: &GcCall<Config>) -> Result<(), Error> {
     if call.config.remove_empty
         && let Ok(name) = IfName::parse(&bridge.name)
     {
-        outcome = outcome.and(bridge::remove_if_empty(&mut host, &name));
+        outcome = outcome.and(bridge::remove_if_empty(&mut host, &name, &call.config));
     }
     outcome
 }

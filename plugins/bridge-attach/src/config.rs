@@ -11,9 +11,11 @@ use cni_common::netlink::addr::Detection;
 use cni_common::result::Dns;
 
 mod options;
+mod uplink;
 mod vlan;
 
 pub(crate) use options::Options;
+pub(crate) use uplink::{Uplink, Vxlan};
 pub(crate) use vlan::Membership;
 
 /// The bridge a configuration without `bridge` means.
@@ -35,6 +37,10 @@ pub(crate) struct Config {
     pub(crate) force_address: bool,
     /// What is chosen about the bridge.
     pub(crate) options: Options,
+    /// `uplink`.
+    pub(crate) uplinks: Vec<Uplink>,
+    /// `moveAddresses`: whether the addresses of uplinks become the bridge's.
+    pub(crate) move_addresses: bool,
     /// The VLANs of the port.
     pub(crate) vlans: Membership,
     /// `mtu`; 0 is absent.
@@ -97,6 +103,8 @@ impl Configuration for Config {
             default_gateway: object.flag("isDefaultGateway"),
             force_address: object.flag("forceAddress"),
             options: Options::read(object),
+            uplinks: uplink::read(object),
+            move_addresses: object.flag("moveAddresses"),
             vlans: Membership::read(object),
             mtu: keys::mtu(object),
             hairpin: object.flag("hairpinMode"),

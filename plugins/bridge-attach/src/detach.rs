@@ -65,7 +65,7 @@ fn remove(call: &DelCall<Config>) -> Result<(), Error> {
     if call.config.remove_empty
         && let Ok(name) = IfName::parse(&bridge.name)
     {
-        others = others.and(bridge::remove_if_empty(&mut host, &name));
+        others = others.and(bridge::remove_if_empty(&mut host, &name, &call.config));
     }
     deleted.and(others)
 }

@@ -15,6 +15,7 @@ mod names;
 mod plan;
 mod plugin;
 mod spoof;
+mod uplink;
 mod vlan_gateway;
 
 use std::process::ExitCode;

@@ -36,6 +36,9 @@ const GATEWAY_PREFIX: &str = "vgw";
 /// The alias of such a port while it is being removed.
 pub(crate) const GATEWAY_REMOVAL_MARK: &str = "plumb1-gateway-removal";
 
+/// What the names of VXLAN links begin with.
+const VXLAN_PREFIX: &str = "vx";
+
 /// The name of an attachment's host end: `veth` and eleven characters of the owner's hash.
 pub(crate) fn host_name(owner: &Owner) -> Result<IfName, Error> {
     hashed(owner.hash())
@@ -56,6 +59,18 @@ pub(crate) fn gateway_port(bridge: &IfName, vlan: u16) -> Result<IfName, Error> 
 /// Whether a name is of the form of [`gateway_port`].
 pub(crate) fn is_gateway_port(name: &str) -> bool {
     name.strip_prefix(GATEWAY_PREFIX).is_some_and(is_short)
+}
+
+/// The name of the VXLAN link of a bridge.
+pub(crate) fn vxlan(bridge: &str, id: u32, port: u16) -> Result<IfName, Error> {
+    let hash = owner::hash(["vxlan", bridge, &id.to_string(), &port.to_string()]);
+    let name = format!("{VXLAN_PREFIX}{}", owner::short(hash));
+    IfName::parse(&name).map_err(|invalid| Error::new(Code::InvalidConfig, invalid.reason))
+}
+
+/// Whether a name is of the form of [`vxlan`].
+pub(crate) fn is_vxlan(name: &str) -> bool {
+    name.strip_prefix(VXLAN_PREFIX).is_some_and(is_short)
 }
 
 /// Whether a name is of the form of [`host_name`].

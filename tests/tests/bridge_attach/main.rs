@@ -17,6 +17,7 @@ mod names;
 mod options;
 mod routes;
 mod spoof;
+mod uplink;
 mod vlan;
 
 use plumb_tests::{Container, Host, Plugin, Value, conf, json};

@@ -279,6 +279,21 @@ mod stock {
     }
 
     #[test]
+    fn an_uplink_carries_the_vlans_of_the_containers_with_tags() {
+        let (host, _ipam) = host();
+        let world = host.container("world");
+        host.sh("ip link add up0 type veth peer name up0 netns world; ip link set up0 up");
+        world.sh("ip link set up0 up; ip link add link up0 name up0.7 type vlan id 7; ip addr add 10.1.0.77/24 dev up0.7; ip link set up0.7 up");
+        let keys = json!({ "isGateway": false, "uplink": "up0" });
+        let (c1, ..) = in_vlan(&host, "c1", 7, keys.clone());
+        assert_eq!(members(&host, "up0"), ["1 PVID Egress Untagged", "7"]);
+        let (c2, ..) = in_vlan(&host, "c2", 8, keys);
+        assert_eq!(members(&host, "up0"), ["1 PVID Egress Untagged", "7-8"]);
+        assert!(until(SOON, || c1.ping("10.1.0.77")));
+        assert!(!c2.ping("10.1.0.77"));
+    }
+
+    #[test]
     fn eight_at_once_share_one_gateway_interface() {
         let (host, _ipam) = host();
         let conf = layer3(json!({ "vlan": 7, "removeEmptyBridge": true }));

@@ -61,10 +61,14 @@ impl Options {
         if self.manage {
             return;
         }
+        if !config.uplinks.is_empty() {
+            object.refuse("uplink", "cannot be given while manageBridge is false");
+        }
         for (key, asks) in [
             ("promiscMode", config.promisc),
             ("forceAddress", config.force_address),
             ("removeEmptyBridge", config.remove_empty),
+            ("moveAddresses", config.move_addresses),
         ] {
             if asks {
                 object.refuse(key, "cannot be true while manageBridge is false");

@@ -1,0 +1,221 @@
+//! Moving what a link has to another: its addresses and routes.
+//!
+//! They are sent back as the kernel described them, but for the link, so that lifetimes, flags, metrics and preferred
+//! sources stay. What the kernel adds by itself for an address is left to it.
+
+use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+
+use super::error::Error;
+use super::frame::{attributes, number};
+use super::link::Link;
+use super::request::Request;
+use super::{Rtnetlink, Rtnl};
+
+/// `IFA_PROTO` (`linux/if_addr.h`, kernel 5.18): who added an address.
+const IFA_PROTO: u16 = 11;
+
+/// Which addresses of a link are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All but those of link scope.
+    All,
+    /// Those that carry this number of who added them.
+    AddedBy(u8),
+}
+
+/// The addresses and routes of a link: bodies of `RTM_NEWADDR` and `RTM_NEWROUTE`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Belongings {
+    addresses: Vec<Vec<u8>>,
+    routes: Vec<Vec<u8>>,
+}
+
+impl Belongings {
+    /// Whether there is no address among them.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+
+    /// How many addresses there are.
+    pub fn len(&self) -> usize {
+        self.addresses.len()
+    }
+}
+
+/// Length of `struct ifaddrmsg`; the index of the link stands at 4.
+const IFADDRMSG: usize = 8;
+/// Length of `struct rtmsg`.
+const RTMSG: usize = 12;
+
+impl Rtnl {
+    /// The addresses of a link and the routes through it that are not the kernel's own. Routes with several next hops
+    /// are not among them.
+    pub fn belongings(&mut self, link: &Link, which: Which) -> Result<Belongings, Error> {
+        let mut filter = AddressMessage::default();
+        filter.header.index = link.index;
+        let doing = format!("list the addresses of {}", link.name);
+        let addresses = self.dump(Request::new(doing, libc::RTM_GETADDR, &filter))?;
+        let addresses = addresses.into_iter().map(|reply| reply.body);
+        let mut found = Belongings {
+            addresses: addresses
+                .filter(|body| is_meant(body, link, which))
+                .collect(),
+            routes: Vec::new(),
+        };
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut filter = RouteMessage::default();
+            filter.header.address_family = family;
+            filter.attributes.push(RouteAttribute::Oif(link.index));
+            let doing = format!("list the routes through {}", link.name);
+            let routes = self.dump(Request::new(doing, libc::RTM_GETROUTE, &filter))?;
+            let routes = routes.into_iter().map(|reply| reply.body);
+            found
+                .routes
+                .extend(routes.filter(|body| is_static(body, link)));
+        }
+        // A gateway must be reachable when its route comes.
+        found
+            .routes
+            .sort_by_key(|body| has(body, RTMSG, libc::RTA_GATEWAY));
+        Ok(found)
+    }
+
+    /// Moves them from one link to another, all in one datagram. What is not there any more is passed over; so are routes
+    /// whose gateway the other link does not reach. With a number, the addresses carry that as who added them.
+    pub fn transfer(
+        &mut self,
+        belongings: &Belongings,
+        from: &Link,
+        to: &Link,
+        added_by: Option<u8>,
+    ) -> Result<(), Error> {
+        let mut requests = Vec::new();
+        for body in &belongings.addresses {
+            let gone = |body| {
+                Request::raw(
+                    format!("take an address from {}", from.name),
+                    libc::RTM_DELADDR,
+                    body,
+                )
+            };
+            requests.push(gone(address_of(body, from, None)).tolerate(libc::EADDRNOTAVAIL));
+        }
+        for body in &belongings.addresses {
+            let doing = format!("give an address of {} to {}", from.name, to.name);
+            let new: Request<Rtnetlink> =
+                Request::raw(doing, libc::RTM_NEWADDR, address_of(body, to, added_by));
+            requests.push(new.with(NLM_F_CREATE).tolerate(libc::EEXIST));
+        }
+        for body in &belongings.routes {
+            let doing = format!("take a route from {}", from.name);
+            let gone: Request<Rtnetlink> =
+                Request::raw(doing, libc::RTM_DELROUTE, route_of(body, from));
+            requests.push(gone.tolerate(libc::ESRCH));
+        }
+        if !requests.is_empty() {
+            self.batch(requests)?;
+        }
+        for body in &belongings.routes {
+            let doing = format!("give a route of {} to {}", from.name, to.name);
+            let new: Request<Rtnetlink> =
+                Request::raw(doing, libc::RTM_NEWROUTE, route_of(body, to));
+            match self.execute(new.with(NLM_F_CREATE).tolerate(libc::EEXIST)) {
+                Err(error) if !matches!(error.errno, libc::ENETUNREACH | libc::EHOSTUNREACH) => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn has(body: &[u8], header: usize, kind: u16) -> bool {
+    let mut all = attributes(body.get(header..).unwrap_or_default());
+    all.any(|(found, _)| found == kind)
+}
+
+fn is_meant(body: &[u8], link: &Link, which: Which) -> bool {
+    let scope = body.get(3).copied().unwrap_or(u8::MAX);
+    let here = body.get(4..).and_then(number) == Some(link.index);
+    let mut by = attributes(body.get(IFADDRMSG..).unwrap_or_default())
+        .filter(|(kind, _)| *kind == IFA_PROTO)
+        .filter_map(|(_, value)| value.first().copied());
+    here && scope < libc::RT_SCOPE_LINK
+        && match which {
+            Which::All => true,
+            Which::AddedBy(number) => by.next() == Some(number),
+        }
+}
+
+/// A unicast route of somebody else than the kernel, through this link alone.
+fn is_static(body: &[u8], link: &Link) -> bool {
+    const RTPROT_KERNEL: u8 = 2;
+    let (protocol, kind) = (body.get(5), body.get(7));
+    let through = attributes(body.get(RTMSG..).unwrap_or_default())
+        .find(|(kind, _)| *kind == libc::RTA_OIF)
+        .and_then(|(_, value)| number(value));
+    protocol.is_some_and(|protocol| {
+        *protocol != RTPROT_KERNEL && *protocol != super::route::PROTOCOL_PLUMB
+    }) && kind == Some(&libc::RTN_UNICAST)
+        && through == Some(link.index)
+}
+
+/// Appends an attribute with its padding.
+fn put(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(value.len().saturating_add(4)).unwrap_or(u16::MAX);
+    body.extend(length.to_ne_bytes());
+    body.extend(kind.to_ne_bytes());
+    body.extend(value);
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
+/// The address as one of this link.
+fn address_of(body: &[u8], link: &Link, added_by: Option<u8>) -> Vec<u8> {
+    /// What the kernel found out, and not what was asked for: tentative, permanent, duplicate, secondary.
+    const STATE: u32 = 0x01 | 0x08 | 0x20 | 0x40 | 0x80;
+    const NODAD: u32 = 0x02;
+    let mut new = body.get(..4).unwrap_or_default().to_vec();
+    new.extend(link.index.to_ne_bytes());
+    let permanent = attributes(body.get(IFADDRMSG..).unwrap_or_default())
+        .find(|(kind, _)| *kind == libc::IFA_FLAGS)
+        .and_then(|(_, value)| number(value))
+        .is_some_and(|flags| flags & 0x80 != 0);
+    for (kind, value) in attributes(body.get(IFADDRMSG..).unwrap_or_default()) {
+        match kind {
+            libc::IFA_CACHEINFO if permanent => {}
+            // It begins with the name of the link.
+            libc::IFA_LABEL | IFA_PROTO => {}
+            libc::IFA_FLAGS => {
+                let flags = number(value).unwrap_or_default() & !STATE | NODAD;
+                put(&mut new, kind, &flags.to_ne_bytes());
+            }
+            _ => put(&mut new, kind, value),
+        }
+    }
+    if let Some(number) = added_by {
+        put(&mut new, IFA_PROTO, &[number]);
+    }
+    new
+}
+
+/// The route as one through this link.
+fn route_of(body: &[u8], link: &Link) -> Vec<u8> {
+    let mut new = body.get(..RTMSG).unwrap_or_default().to_vec();
+    // Flags tell the state of the next hop, but for `RTNH_F_ONLINK`.
+    if let Some(flags) = new.get_mut(8..12) {
+        let onlink = number(flags).unwrap_or_default() & 4;
+        flags.copy_from_slice(&onlink.to_ne_bytes());
+    }
+    for (kind, value) in attributes(body.get(RTMSG..).unwrap_or_default()) {
+        match kind {
+            libc::RTA_OIF => put(&mut new, kind, &link.index.to_ne_bytes()),
+            libc::RTA_CACHEINFO => {}
+            _ => put(&mut new, kind, value),
+        }
+    }
+    new
+}

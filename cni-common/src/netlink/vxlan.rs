@@ -1,0 +1,93 @@
+//! VXLAN links: Ethernet over UDP (RFC 7348).
+
+use core::net::IpAddr;
+
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+
+use super::error::Error;
+use super::link::Link;
+use super::request::Request;
+use super::{Rtnetlink, Rtnl};
+use crate::addr::Mac;
+use crate::ident::IfName;
+
+/// A VXLAN link to make.
+#[derive(Clone, Copy, Debug)]
+pub struct NewVxlan<'a> {
+    /// The name.
+    pub name: &'a IfName,
+    /// Its address.
+    pub mac: Mac,
+    /// The index of the bridge it becomes a port of.
+    pub master: u32,
+    /// The segment's number (VNI).
+    pub id: u32,
+    /// The UDP port.
+    pub port: u16,
+    /// The multicast group to which goes what is not for one known host.
+    pub group: Option<IpAddr>,
+    /// The index of the link that packets leave by.
+    pub device: Option<u32>,
+    /// The MTU in bytes; the kernel's is that of the device less the headers, or 1500 without a device.
+    pub mtu: Option<u32>,
+}
+
+impl Rtnl {
+    /// Adds a VXLAN link, down.
+    ///
+    /// # Errors
+    /// `EEXIST` when the name is taken, or another link has the same number and port.
+    pub fn add_vxlan(&mut self, vxlan: &NewVxlan<'_>) -> Result<(), Error> {
+        let mut data = vec![
+            InfoVxlan::Id(vxlan.id),
+            InfoVxlan::Port(vxlan.port),
+            InfoVxlan::Learning(true),
+        ];
+        data.extend(vxlan.group.map(|group| match group {
+            IpAddr::V4(group) => InfoVxlan::Group(group),
+            IpAddr::V6(group) => InfoVxlan::Group6(group),
+        }));
+        data.extend(vxlan.device.map(InfoVxlan::Link));
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName(vxlan.name.as_str().to_owned()),
+            LinkAttribute::Address(vxlan.mac.0.to_vec()),
+            LinkAttribute::Controller(vxlan.master),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Vxlan),
+                LinkInfo::Data(InfoData::Vxlan(data)),
+            ]),
+        ];
+        message.attributes.extend(vxlan.mtu.map(LinkAttribute::Mtu));
+        self.add_link(format!("create vxlan {}", vxlan.name), &message)
+    }
+}
+
+impl Link {
+    /// VXLAN: also sends to this host what is not for one known host (`bridge fdb append 00:00:00:00:00:00`).
+    pub fn flood_to(&self, remote: IpAddr) -> Request<Rtnetlink> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Bridge;
+        message.header.ifindex = self.index;
+        message.header.state = NeighbourState::Permanent;
+        message.header.flags = NeighbourFlags::Own;
+        message.attributes = vec![
+            NeighbourAttribute::LinkLayerAddress(vec![0; 6]),
+            NeighbourAttribute::Destination(match remote {
+                IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
+                IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
+            }),
+        ];
+        let doing = format!("make {} send to {remote}", self.name);
+        Request::new(doing, libc::RTM_NEWNEIGH, &message)
+            .with(NLM_F_CREATE | NLM_F_APPEND)
+            .tolerate(libc::EEXIST)
+    }
+}

@@ -1,0 +1,363 @@
+//! The bridge's uplinks: host interfaces that are its ports, and segments over many hosts.
+//!
+//! They belong to the bridge and not to an attachment: the first one makes them ports, and where the bridge goes with its
+//! last attachment they are given back. An address that was moved to the bridge carries a number that says from which.
+
+use cni_common::attach::mac;
+use cni_common::code::Code;
+use cni_common::error::{Cause, Error, Step};
+use cni_common::ident::IfName;
+use cni_common::log;
+use cni_common::netlink::Rtnl;
+use cni_common::netlink::belongings::Which;
+use cni_common::netlink::link::Link;
+use cni_common::netlink::membership::Vlans;
+use cni_common::netlink::route::PROTOCOL_PLUMB;
+use cni_common::netlink::vxlan::NewVxlan;
+use cni_common::undo::Undo;
+
+use crate::bridge::keep_mtu;
+use crate::config::{Config, Uplink, Vxlan};
+use crate::names;
+
+/// Who added the addresses of the uplink at this place (`IFA_PROTO`).
+fn number(place: usize) -> u8 {
+    PROTOCOL_PLUMB.saturating_add(u8::try_from(place).unwrap_or(0))
+}
+
+/// Makes the uplinks ports of the bridge, and gives the bridge as it is then.
+///
+/// # Errors
+/// Code 7 for one that is not there or cannot be a port; code 101 for one that is somebody else's port, or has addresses
+/// that are not to be moved.
+pub(crate) fn ensure(
+    rtnl: &mut Rtnl,
+    bridge: Link,
+    config: &Config,
+    undo: &mut Undo<'_>,
+) -> Result<Link, Error> {
+    let mut bridge = bridge;
+    for (place, uplink) in config.uplinks.iter().enumerate() {
+        let step = || format!("uplink[{place}]");
+        bridge = ensure_one(rtnl, &bridge, config, (place, uplink), undo).step(step)?;
+    }
+    Ok(bridge)
+}
+
+fn ensure_one(
+    rtnl: &mut Rtnl,
+    bridge: &Link,
+    config: &Config,
+    (place, uplink): (usize, &Uplink),
+    undo: &mut Undo<'_>,
+) -> Result<Link, Error> {
+    let found = find(rtnl, bridge, uplink)?;
+    let mut now = bridge.clone();
+    let port = match (found, uplink) {
+        (Some(port), Uplink::Vxlan(vxlan)) => {
+            set_up_vxlan(rtnl, &port, vxlan)?;
+            port
+        }
+        (None, Uplink::Vxlan(vxlan)) => {
+            undo_later(bridge, config, undo);
+            let port = make_vxlan(rtnl, bridge, vxlan)?;
+            now = fit(rtnl, bridge, &port, config)?;
+            port
+        }
+        (None, Uplink::Name(name)) => return Err(absent(name.as_str())),
+        (None, Uplink::Mac(mac)) => return Err(absent(&format!("with the address {mac}"))),
+        (Some(port), _) if port.master == Some(bridge.index) => port,
+        (Some(port), _) => {
+            check(rtnl, &port, config)?;
+            undo_later(bridge, config, undo);
+            now = enslave(rtnl, bridge, &port, config, place)?;
+            port
+        }
+    };
+    let filters = bridge.bridge.and_then(|options| options.vlan_filtering) == Some(true);
+    let wanted = config.vlans.wanted().into_iter();
+    let tagged: Vec<Vlans> = wanted
+        .filter(|vlans| !(vlans.pvid && config.vlans.vlan.is_none()))
+        .map(|vlans| Vlans::tagged(vlans.first, vlans.last))
+        .collect();
+    if !tagged.is_empty() && (filters || config.vlans.filter) {
+        rtnl.execute(port.add_vlans(&tagged))
+            .map_err(Cause::cause)?;
+    }
+    Ok(now)
+}
+
+fn absent(what: &str) -> Error {
+    Error::new(
+        Code::InvalidConfig,
+        format!("the host has no interface {what}"),
+    )
+}
+
+/// The host interface, or the VXLAN link if it was made already.
+fn find(rtnl: &mut Rtnl, bridge: &Link, uplink: &Uplink) -> Result<Option<Link>, Error> {
+    match uplink {
+        Uplink::Name(name) => rtnl.link_by_name(name).map_err(Cause::cause),
+        Uplink::Vxlan(vxlan) => {
+            let name = vxlan_name(bridge, vxlan)?;
+            let link = rtnl.link_by_name(&name).map_err(Cause::cause)?;
+            Ok(link.filter(|link| link.master == Some(bridge.index)))
+        }
+        Uplink::Mac(mac) => {
+            // The bridge has the same address once it has taken over from it; so may links on top of it.
+            let links = rtnl.links().map_err(Cause::cause)?;
+            let beneath = |link: &Link| !link.is_bridge() && !link.is_vlan() && !link.is_macvlan();
+            let mut all = links
+                .into_iter()
+                .filter(|link| link.mac == Some(*mac) && beneath(link));
+            let first = all.next();
+            match (&first, all.next()) {
+                (Some(first), Some(second)) => Err(Error::new(
+                    Code::InvalidConfig,
+                    format!(
+                        "several interfaces have the address {mac}, {} and {} among them",
+                        first.name, second.name
+                    ),
+                )),
+                _ => Ok(first),
+            }
+        }
+    }
+}
+
+/// Refuses what should not or cannot become a port.
+fn check(rtnl: &mut Rtnl, port: &Link, config: &Config) -> Result<(), Error> {
+    if port.mac.is_none() || port.is_bridge() || port.name == "lo" {
+        return Err(Error::new(
+            Code::InvalidConfig,
+            format!("{} cannot be a port of a bridge", port.name),
+        ));
+    }
+    if port.master.is_some() {
+        return Err(Error::new(
+            Code::Taken,
+            format!("{} is a port of another bridge or bond", port.name),
+        ));
+    }
+    let own = rtnl.belongings(port, Which::All).map_err(Cause::cause)?;
+    if own.is_empty() || config.move_addresses {
+        return Ok(());
+    }
+    let shown = rtnl.addresses(port).map_err(Cause::cause)?;
+    let global: Vec<String> = shown
+        .iter()
+        .filter(|address| !address.local_scope)
+        .map(|address| address.cidr.to_string())
+        .collect();
+    Err(Error::new(
+        Code::Taken,
+        format!(
+            "{} has the addresses {}, which would stop working; moveAddresses: true moves them to the bridge",
+            port.name,
+            global.join(", ")
+        ),
+    ))
+}
+
+/// Pushes the release of all uplinks, which leaves them where others have come to use the bridge.
+fn undo_later(bridge: &Link, config: &Config, undo: &mut Undo<'_>) {
+    let (before, config) = (bridge.clone(), config.clone());
+    undo.push("give the uplinks back", move || {
+        let mut rtnl = Rtnl::open().map_err(Cause::cause)?;
+        let ports = of_bridge(&mut rtnl, &before, &config);
+        let all = rtnl.ports_of(&before).map_err(Cause::cause)?;
+        if all.iter().any(|port| !is_among(port, &ports)) {
+            return Ok(());
+        }
+        release(&mut rtnl, &before, &ports)?;
+        let mut change = before.change().mtu(before.mtu);
+        if let Some(mac) = before.mac {
+            change = change.mac(mac);
+        }
+        rtnl.execute(change.request()).map_err(Cause::cause)
+    });
+}
+
+/// Whether a port is one of the uplinks.
+pub(crate) fn is_among(port: &Link, uplinks: &[(usize, Link)]) -> bool {
+    uplinks.iter().any(|(_, uplink)| uplink.index == port.index)
+}
+
+/// The ports of the bridge that are its uplinks, with their places in the configuration.
+pub(crate) fn of_bridge(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Vec<(usize, Link)> {
+    let mut ports = Vec::new();
+    for (place, uplink) in config.uplinks.iter().enumerate() {
+        match find(rtnl, bridge, uplink) {
+            Ok(Some(port)) if port.master == Some(bridge.index) => ports.push((place, port)),
+            Ok(_) => {}
+            Err(error) => log::warning(format_args!("uplink[{place}]: {error}")),
+        }
+    }
+    ports
+}
+
+/// Gives the uplinks back with their addresses and routes; VXLAN links are deleted.
+pub(crate) fn release(
+    rtnl: &mut Rtnl,
+    bridge: &Link,
+    ports: &[(usize, Link)],
+) -> Result<(), Error> {
+    for (place, port) in ports {
+        if names::is_vxlan(&port.name) {
+            rtnl.delete_link_detached(port).map_err(Cause::cause)?;
+            continue;
+        }
+        let doing = format!("give {} back", port.name);
+        let free = port.change().no_master().doing(doing);
+        rtnl.execute(free.request()).map_err(Cause::cause)?;
+        let which = Which::AddedBy(number(*place));
+        let moved = rtnl.belongings(bridge, which).map_err(Cause::cause)?;
+        if !moved.is_empty() {
+            rtnl.transfer(&moved, bridge, port, None)
+                .map_err(Cause::cause)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes an interface a port, and moves its addresses and routes to the bridge.
+fn enslave(
+    rtnl: &mut Rtnl,
+    bridge: &Link,
+    port: &Link,
+    config: &Config,
+    place: usize,
+) -> Result<Link, Error> {
+    let own = rtnl.belongings(port, Which::All).map_err(Cause::cause)?;
+    let now = if own.is_empty() {
+        bridge.clone()
+    } else {
+        take_over(rtnl, bridge, port)?
+    };
+    let join = port.change().master(bridge).up();
+    let doing = format!("make {} a port of {}", port.name, bridge.name);
+    rtnl.execute(join.doing(doing).request())
+        .map_err(Cause::cause)?;
+    let now = fit(rtnl, &now, port, config)?;
+    if own.is_empty() {
+        return Ok(now);
+    }
+    rtnl.transfer(&own, port, bridge, Some(number(place)))
+        .map_err(Cause::cause)?;
+    let moved = rtnl.belongings(bridge, Which::AddedBy(number(place)));
+    if moved.map_err(Cause::cause)?.len() < own.len() {
+        // They cannot be told from others, so they could not be given back: done at once.
+        rtnl.transfer(&own, bridge, port, None)
+            .map_err(Cause::cause)?;
+        return Err(Error::new(
+            Code::Unsupported,
+            "moveAddresses: this kernel (before 5.18) does not remember who added an address",
+        ));
+    }
+    Ok(now)
+}
+
+/// Gives the bridge the address of the uplink whose IP addresses it takes over: neighbours and switches know it. Not
+/// where others use the bridge's own already.
+fn take_over(rtnl: &mut Rtnl, bridge: &Link, port: &Link) -> Result<Link, Error> {
+    let Some(mac) = port.mac else {
+        return Ok(bridge.clone());
+    };
+    if !rtnl.ports_of(bridge).map_err(Cause::cause)?.is_empty() {
+        return Ok(bridge.clone());
+    }
+    let doing = format!("give {} the address of {}", bridge.name, port.name);
+    let change = bridge.change().mac(mac).doing(doing);
+    rtnl.execute(change.request()).map_err(Cause::cause)?;
+    Ok(Link {
+        mac: Some(mac),
+        ..bridge.clone()
+    })
+}
+
+/// Lets a bridge without containers take over a smaller MTU, unless one is configured.
+fn fit(rtnl: &mut Rtnl, bridge: &Link, port: &Link, config: &Config) -> Result<Link, Error> {
+    let ports = rtnl.ports_of(bridge).map_err(Cause::cause)?;
+    let alone = ports
+        .iter()
+        .all(|other| other.index == port.index || names::is_vxlan(&other.name));
+    if config.mtu.is_some() || !alone || port.mtu >= bridge.mtu {
+        if port.mtu < bridge.mtu {
+            log::warning(format_args!(
+                "the MTU of {} is {}, less than the {} of bridge {}",
+                port.name, port.mtu, bridge.mtu, bridge.name
+            ));
+        }
+        keep_mtu(rtnl, bridge, port.mtu)?;
+        return Ok(bridge.clone());
+    }
+    let doing = format!("give {} the MTU of {}", bridge.name, port.name);
+    let change = bridge.change().mtu(port.mtu).doing(doing);
+    rtnl.execute(change.request()).map_err(Cause::cause)?;
+    Ok(Link {
+        mtu: port.mtu,
+        ..bridge.clone()
+    })
+}
+
+fn vxlan_name(bridge: &Link, vxlan: &Vxlan) -> Result<IfName, Error> {
+    names::vxlan(&bridge.name, vxlan.id, vxlan.port)
+}
+
+fn make_vxlan(rtnl: &mut Rtnl, bridge: &Link, vxlan: &Vxlan) -> Result<Link, Error> {
+    let name = vxlan_name(bridge, vxlan)?;
+    let device = match &vxlan.device {
+        None => None,
+        Some(device) => {
+            let link = rtnl.link_by_name(device).map_err(Cause::cause)?;
+            Some(link.ok_or_else(|| absent(&format!("{device} (device)")))?)
+        }
+    };
+    // Outer Ethernet and UDP header, VXLAN's own, and IP's.
+    let over_ipv6 = vxlan.remotes.first().is_some_and(std::net::IpAddr::is_ipv6);
+    let headers = if over_ipv6 { 70 } else { 50 };
+    let new = NewVxlan {
+        name: &name,
+        mac: mac::random(),
+        master: bridge.index,
+        id: vxlan.id,
+        port: vxlan.port,
+        group: vxlan.group,
+        device: device.as_ref().map(|device| device.index),
+        mtu: device.is_none().then(|| 1500 - headers),
+    };
+    match rtnl.add_vxlan(&new) {
+        // Another ADD was quicker; or another link has the segment.
+        Err(error) if !error.is_taken() => return Err(error.cause()),
+        Err(error) => {
+            let text = format!(
+                "VXLAN {} on port {} is another link's",
+                vxlan.id, vxlan.port
+            );
+            let taken = || Error::new(Code::Taken, format!("{text}: {error}"));
+            let found = rtnl.link_by_name(&name).map_err(Cause::cause)?;
+            found
+                .filter(|link| link.master == Some(bridge.index))
+                .ok_or_else(taken)?;
+        }
+        Ok(()) => {}
+    }
+    let made = rtnl.link_by_name(&name).map_err(Cause::cause)?;
+    let made = made.ok_or_else(|| Error::new(Code::TryAgain, format!("{name} vanished")))?;
+    rtnl.execute(made.without_link_local())
+        .map_err(Cause::cause)?;
+    set_up_vxlan(rtnl, &made, vxlan)?;
+    Ok(made)
+}
+
+/// The other hosts may be more than when it was made.
+fn set_up_vxlan(rtnl: &mut Rtnl, port: &Link, vxlan: &Vxlan) -> Result<(), Error> {
+    let mut requests: Vec<_> = vxlan.remotes.iter().map(|ip| port.flood_to(*ip)).collect();
+    if !port.up {
+        requests.push(port.change().up().request());
+    }
+    if requests.is_empty() {
+        return Ok(());
+    }
+    rtnl.batch(requests).map_err(Cause::cause)
+}

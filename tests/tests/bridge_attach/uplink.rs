@@ -1,0 +1,204 @@
+//! `uplink`: the bridge leads to the world outside the host.
+
+use std::time::Duration;
+
+use plumb_tests::{Container, Host, Value, json, until};
+
+use super::ipam::Ipam;
+use super::{attached, host, layer3, plugin, with};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// A host whose interface `up0` leads to somebody who has 10.1.0.77 and `fd01::77`.
+fn connected() -> (Host, Ipam, Container) {
+    let (host, ipam) = host();
+    let world = host.container("world");
+    host.sh("ip link add up0 address 02:00:00:00:00:50 type veth peer name up0 netns world");
+    world.sh("ip addr add 10.1.0.77/24 dev up0; ip addr add fd01::77/64 dev up0 nodad; ip link set up0 up");
+    host.sh("ip link set up0 addrgenmode none up");
+    let settled = || host.link("up0").unwrap()["operstate"] == "UP";
+    assert!(until(SOON, settled));
+    (host, ipam, world)
+}
+
+/// A network without a gateway on the host, whose bridge goes with its last attachment.
+fn flat(keys: Value) -> Value {
+    let base = json!({ "isGateway": false, "removeEmptyBridge": true });
+    with(layer3(base), keys)
+}
+
+#[test]
+fn containers_are_on_the_uplinks_network_until_the_last_one_leaves() {
+    let (host, _ipam, _world) = connected();
+    let before = host.state();
+    for (number, uplink) in [json!("up0"), json!(["up0"]), json!("mac:02:00:00:00:00:50")]
+        .into_iter()
+        .enumerate()
+    {
+        let conf = flat(json!({ "uplink": uplink }));
+        let (first, second) = (
+            format!("c{}", 2 * number + 1),
+            format!("c{}", 2 * number + 2),
+        );
+        let (c1, _) = attached(&host, &first, &conf);
+        let (c2, result) = attached(&host, &second, &conf);
+        assert_eq!(host.link("up0").unwrap()["master"], "br0");
+        assert!(until(SOON, || c1.ping("10.1.0.77") && c2.ping("fd01::77")));
+        plugin(&host).previous(&result).check(&c2, &conf).succeeds();
+        plugin(&host).del(&c1, &conf).succeeds();
+        assert!(c2.ping("10.1.0.77"));
+        c2.vanish();
+        plugin(&host).netns("").del(&c2, &conf).succeeds();
+        host.assert_unchanged_since(&before);
+    }
+}
+
+#[test]
+fn gc_gives_the_uplink_back_with_the_last_attachment() {
+    let (host, _ipam, _world) = connected();
+    let before = host.state();
+    let conf = flat(json!({ "uplink": "up0" }));
+    attached(&host, "c1", &conf);
+    plugin(&host).valid([("c1", "eth0")]).gc(&conf).succeeds();
+    assert_eq!(host.link("up0").unwrap()["master"], "br0");
+    plugin(&host).valid([]).gc(&conf).succeeds();
+    host.assert_unchanged_since(&before);
+}
+
+#[test]
+fn an_uplink_that_cannot_be_one_is_refused_and_nothing_changes() {
+    let (host, ipam, _world) = connected();
+    host.sh("ip link add other0 type bridge; ip link add p0 type veth peer name p1; ip link set p0 master other0");
+    host.sh("ip link set p1 address 02:00:00:00:00:50");
+    let before = host.state();
+    for (number, (uplink, code, words)) in [
+        (json!("gone0"), 7, "the host has no interface gone0"),
+        (json!("mac:02:00:00:00:00:51"), 7, "02:00:00:00:00:51"),
+        (json!("mac:02:00:00:00:00:50"), 7, "several interfaces"),
+        (json!("other0"), 7, "other0 cannot be a port"),
+        (json!(["up0", "p0"]), 101, "p0 is a port of another bridge"),
+        (json!(["up0", "up0"]), 7, "uplink[1]"),
+        (json!("mac:02"), 7, "uplink"),
+        (json!({ "vxlan": { "vni": 7 } }), 7, "remote"),
+        (
+            json!({ "vxlan": { "vni": 16_777_216, "remote": "192.0.2.1" } }),
+            7,
+            "vni",
+        ),
+        (
+            json!({ "vxlan": { "vni": 7, "remote": "192.0.2.1", "device": "gone0" } }),
+            7,
+            "gone0",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let container = host.container(&format!("bad{number}"));
+        let conf = flat(json!({ "uplink": uplink }));
+        plugin(&host).add(&container, &conf).fails_with(code, words);
+        host.assert_unchanged_since(&before);
+    }
+    assert!(ipam.calls().iter().all(|call| !call.starts_with("ADD c")));
+}
+
+/// Gives the uplink addresses and routes of its own.
+fn addressed(host: &Host) {
+    host.sh(
+        "ip addr add 10.1.0.200/24 brd + dev up0; ip addr add 10.1.0.201/24 dev up0; ip addr add fd01::200/64 dev up0 nodad",
+    );
+    host.sh("ip route add default via 10.1.0.77 metric 7; ip route add 192.0.2.0/24 via 10.1.0.77 src 10.1.0.201 mtu 1400");
+    host.sh("ip -6 route add default via fd01::77; ip route add 198.51.100.0/24 dev up0 table 100");
+    assert!(until(SOON, || host.ping("10.1.0.77") && host.ping("fd01::77")));
+}
+
+#[test]
+fn addresses_of_the_host_are_not_cut_off() {
+    let (host, _ipam, _world) = connected();
+    addressed(&host);
+    let before = host.state();
+    plugin(&host)
+        .add(&host.container("c1"), flat(json!({ "uplink": "up0" })))
+        .fails_with(101, "10.1.0.200/24, 10.1.0.201/24, fd01::200/64");
+    host.assert_unchanged_since(&before);
+}
+
+#[test]
+fn addresses_and_routes_move_to_the_bridge_and_back() {
+    let (host, _ipam, _world) = connected();
+    addressed(&host);
+    let before = host.state();
+    let conf = flat(json!({ "uplink": "up0", "moveAddresses": true }));
+    let (c1, _) = attached(&host, "c1", &conf);
+    assert!(host.addrs("up0").is_empty(), "{:?}", host.addrs("up0"));
+    let moved = host.addrs("br0");
+    for address in ["10.1.0.200/24", "10.1.0.201/24", "fd01::200/64"] {
+        assert!(moved.contains(&address.to_owned()), "{moved:?}");
+    }
+    assert_eq!(host.link("br0").unwrap()["address"], "02:00:00:00:00:50");
+    let routes = host.sh("ip route show table all; ip -6 route");
+    for route in [
+        "default via 10.1.0.77 dev br0 metric 7",
+        "192.0.2.0/24 via 10.1.0.77 dev br0 src 10.1.0.201 mtu 1400",
+        "198.51.100.0/24 dev br0 table 100",
+        "default via fd01::77 dev br0",
+    ] {
+        assert!(routes.contains(route), "{route} in\n{routes}");
+    }
+    assert!(host.ping("10.1.0.77") && host.ping("fd01::77"));
+    assert!(until(SOON, || c1.ping("10.1.0.77") && c1.ping("10.1.0.200")));
+    let (c2, _) = attached(&host, "c2", &conf);
+    plugin(&host).del(&c1, &conf).succeeds();
+    assert!(host.ping("10.1.0.77"));
+    plugin(&host).del(&c2, &conf).succeeds();
+    host.assert_unchanged_since(&before);
+    assert!(until(SOON, || host.ping("10.1.0.77") && host.ping("fd01::77")));
+}
+
+#[test]
+fn a_failed_attachment_gives_the_uplink_back() {
+    let (host, _ipam, _world) = connected();
+    addressed(&host);
+    let before = host.state();
+    let conf = flat(json!({
+        "uplink": "up0", "moveAddresses": true,
+        "hostRoutes": [{ "dst": "10.9.0.0/16", "gw": "10.66.0.1" }],
+    }));
+    plugin(&host)
+        .add(&host.container("c1"), &conf)
+        .fails_with(100, "10.9.0.0/16");
+    host.assert_unchanged_since(&before);
+    assert!(until(SOON, || host.ping("10.1.0.77")));
+}
+
+#[test]
+fn a_segment_over_two_hosts() {
+    let (host, _ipam) = host();
+    // A container stands for the second host.
+    let second = host.container("second");
+    host.sh("ip link add u0 type veth peer name u0 netns second");
+    host.sh("ip addr add 192.0.2.1/24 dev u0; ip link set u0 up");
+    second.sh("ip addr add 192.0.2.2/24 dev u0; ip link set u0 up");
+    assert!(until(SOON, || host.ping("192.0.2.2")));
+    let conf = |remote: &str| {
+        flat(json!({ "uplink": { "vxlan": { "vni": 42, "remote": [remote], "device": "u0" } } }))
+    };
+    let (before, there) = (host.state(), second.state());
+    let (c1, result) = attached(&host, "c1", &conf("192.0.2.2"));
+    let c2 = host.container("c2");
+    let call = plugin(&host);
+    second.run(|| call.add(&c2, conf("192.0.2.1"))).succeeds();
+    assert_eq!(result["interfaces"][2]["mtu"], 1450);
+    let links = host.links();
+    let vxlan = links
+        .iter()
+        .find(|link| link["linkinfo"]["info_kind"] == "vxlan")
+        .unwrap();
+    assert_eq!(vxlan["linkinfo"]["info_data"]["id"], 42);
+    assert_eq!(vxlan["linkinfo"]["info_data"]["port"], 4789);
+    assert!(until(SOON, || c1.ping("10.1.0.3") && c2.ping("fd01::2")));
+    second.run(|| call.del(&c2, conf("192.0.2.1"))).succeeds();
+    plugin(&host).del(&c1, conf("192.0.2.2")).succeeds();
+    host.assert_unchanged_since(&before);
+    second.assert_unchanged_since(&there);
+}
