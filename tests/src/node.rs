@@ -276,7 +276,7 @@ impl Node {
     fn ran(&self, argv: &[OsString], stdin: &str) -> Ran {
         let (program, arguments) = argv.split_first().expect("a program to run");
         let run = || {
-            let mut command = Command::new(program);
+            let mut command = tool(program);
             command
                 .args(arguments)
                 .stdin(Stdio::piped())
@@ -298,6 +298,15 @@ impl Node {
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
+}
+
+/// A program of the machine: `bridge`, `nft` and others are in /usr/sbin, which is not in every user's PATH.
+pub(crate) fn tool(program: impl AsRef<OsStr>) -> Command {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    let mut command = Command::new(program);
+    command.env("PATH", path);
+    command
 }
 
 pub(crate) fn words<S: AsRef<OsStr>>(argv: impl IntoIterator<Item = S>) -> Vec<OsString> {

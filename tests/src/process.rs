@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::node::tool;
 use crate::{Node, setgroups, until};
 
 /// A program running in a namespace. It is killed with its process group when this value is dropped.
@@ -47,7 +48,7 @@ impl Process {
             }
             Ok(())
         };
-        let mut command = Command::new(program);
+        let mut command = tool(program);
         command
             .args(arguments)
             .stdin(Stdio::null())
