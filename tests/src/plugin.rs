@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -293,9 +293,23 @@ impl Plugin {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let begun = Instant::now();
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("execute {}: {error}", self.file.display()));
+        let mut child = loop {
+            match command.spawn() {
+                // A script that a test has just written: a process that another test was about to start at that
+                // moment has it open for writing until it executes its own program.
+                Err(error)
+                    if error.kind() == ErrorKind::ExecutableFileBusy
+                        && begun.elapsed() < PATIENCE =>
+                {
+                    thread::yield_now();
+                }
+                spawned => {
+                    break spawned.unwrap_or_else(|error| {
+                        panic!("execute {}: {error}", self.file.display())
+                    });
+                }
+            }
+        };
         let (stdout, stderr) = talk(&mut child, &stdin);
         let ended = until(PATIENCE, || child.try_wait().unwrap().is_some());
         assert!(
