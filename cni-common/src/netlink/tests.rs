@@ -42,7 +42,7 @@ fn find(rtnl: &mut Rtnl, link: &str) -> Link {
     rtnl.link_by_name(&name(link)).unwrap().unwrap()
 }
 
-/// A namespace with a bridge and a namespace for a container, joined by a veth.
+/// A namespace with a bridge and a namespace for a container, joined by a veth, which goes when the latter is dropped.
 fn joined() -> (Rtnl, Link, Link, Netns, Link) {
     private_netns();
     let inside = Netns::current().unwrap();
@@ -78,7 +78,7 @@ fn joined() -> (Rtnl, Link, Link, Netns, Link) {
 
 #[test]
 fn a_bridge_is_made_once_and_keeps_its_address() {
-    let (mut rtnl, bridge, ..) = joined();
+    let (mut rtnl, bridge, _, _inside, _) = joined();
     assert!(bridge.is_bridge());
     let again = rtnl.ensure_bridge(&NewBridge {
         name: &name("br0"),
@@ -254,7 +254,7 @@ fn an_end_that_has_settled_loses_no_frame() {
 
 #[test]
 fn a_port_whose_far_end_is_down_is_given_as_it_is() {
-    let (mut rtnl, _, host, ..) = joined();
+    let (mut rtnl, _, host, _inside, _) = joined();
     rtnl.execute(host.change().up().request()).unwrap();
     let patience = Duration::from_millis(50);
     let port = rtnl.settled(host.index, patience).unwrap().unwrap();
@@ -278,7 +278,7 @@ fn a_link_without_link_local_gets_none() {
 
 #[test]
 fn changes_of_a_link_take_effect() {
-    let (mut rtnl, _, host, ..) = joined();
+    let (mut rtnl, _, host, _inside, _) = joined();
     let change = host
         .change()
         .alias("plumb1 of somebody")
@@ -317,7 +317,7 @@ fn changes_of_a_link_take_effect() {
 
 #[test]
 fn an_absent_link_is_none_and_a_change_of_it_an_error() {
-    let (mut rtnl, _, host, ..) = joined();
+    let (mut rtnl, _, host, _inside, _) = joined();
     rtnl.delete_link(&host).unwrap();
     assert_eq!(rtnl.link_by_name(&name("veth.host")).unwrap(), None);
     assert_eq!(rtnl.link_by_index(host.index).unwrap(), None);
@@ -332,7 +332,7 @@ fn an_absent_link_is_none_and_a_change_of_it_an_error() {
 
 #[test]
 fn ports_are_listed_and_deleted_together() {
-    let (mut rtnl, bridge, ..) = joined();
+    let (mut rtnl, bridge, _, _inside, _) = joined();
     run("ip", &["link", "add", "elsewhere", "type", "bridge"]);
     for port in ["pa", "pb", "pc"] {
         let peer = format!("{port}-peer");
@@ -387,7 +387,7 @@ fn addresses_are_usable_at_once() {
 
 #[test]
 fn an_ipv6_address_that_was_waited_for_is_local() {
-    let (mut rtnl, bridge, ..) = joined();
+    let (mut rtnl, bridge, _, _inside, _) = joined();
     rtnl.execute(bridge.change().up().request()).unwrap();
     for address in ["fd01::1/64", "fe80::77/64"] {
         let ours = cidr(address);
@@ -496,7 +496,7 @@ fn a_route_the_kernel_refuses_is_named() {
 
 #[test]
 fn neighbours_are_read() {
-    let (mut rtnl, bridge, ..) = joined();
+    let (mut rtnl, bridge, _, _inside, _) = joined();
     run(
         "ip",
         &[
