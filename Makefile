@@ -12,7 +12,7 @@ BINDIR  := /opt/cni/bin
 
 export TARGET
 
-.PHONY: build tutorial test test-faults test-reference bench install install-links clean
+.PHONY: build tutorial test test-faults test-vm test-vm-all test-reference bench install install-links clean
 .PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell
 
 # The plugins have a cargo call of their own: built together with the lab they would get the features it wants of their
@@ -27,9 +27,9 @@ tutorial: build
 	@.ci/setup tutorial
 	@$(RELEASE)/topology up --check conf-examples/tutorial/topology.toml
 
-# Everything that is tested on this kernel; what could not run is listed at the end.
+# Everything that is tested on this kernel, then test-vm; what could not run is listed at the end.
 test: build
-	@.ci/setup test tutorial
+	@.ci/setup test tutorial vm
 	@PLUGIN_DIR=$(abspath $(RELEASE)) .ci/test
 
 # Every plugin and the chain killed, and failing, at each system call of ADD and DEL: some ten minutes. `make test` tries a
@@ -38,6 +38,14 @@ test-faults: build
 	@.ci/setup test
 	@PLUGIN_DIR=$(abspath $(RELEASE)) FAULTS=all && export PLUGIN_DIR FAULTS && \
 		$(CARGO) test --locked --target $(TARGET) --package=plumb-tests --test=faults
+
+# On a stock Debian kernel in a virtual machine: what needs one and a selection of the rest, or (slow) everything.
+test-vm: build
+	@.ci/setup test tutorial vm
+	@PLUGIN_DIR=$(abspath $(RELEASE)) integration/vm/test
+test-vm-all: build
+	@.ci/setup test tutorial vm
+	@PLUGIN_DIR=$(abspath $(RELEASE)) integration/vm/test all
 
 # The contract tests against the Go plugins that ours take the place of.
 test-reference:
@@ -63,7 +71,7 @@ lint-clippy:
 lint-doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --target $(TARGET) --workspace --no-deps --quiet
 lint-shell:
-	shellcheck -x $$(git grep -lI -e '^#!/bin/sh' -e '^#!/usr/bin/env bash')
+	shellcheck -x $$(git grep -lI -e '^#!/bin/sh' -e '^#!/usr/bin/env bash' -e '^# shellcheck shell=')
 
 # Each file appears complete or not at all, also where a runtime is executing the one it replaces.
 install: build
