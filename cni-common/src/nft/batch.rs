@@ -59,6 +59,12 @@ impl Batch {
         self.push(doing, &message, NLM_F_CREATE);
     }
 
+    /// Makes a regular chain, which packets reach by [`Statement::Jump`], unless it exists.
+    pub fn ensure_regular_chain(&mut self, table: &Table, name: &str) {
+        let doing = format!("create chain {table} {name}");
+        self.push(doing, &wire::new_regular_chain(table, name), NLM_F_CREATE);
+    }
+
     /// Makes a set.
     pub fn add_set(&mut self, set: &Set) {
         let doing = format!("create set {} {}", set.table, set.name);

@@ -70,6 +70,8 @@ pub(super) enum Expr {
     Immediate(Vec<u8>),
     /// Ends the rule with a verdict (`NF_ACCEPT`, `NF_DROP`, `NFT_*`).
     Verdict(u32),
+    /// Goes on in another chain of the table, and comes back (`NFT_JUMP`).
+    Jump(String),
     /// Source NAT to the address in the register.
     Snat(Family),
     /// Source NAT to the address of the output interface.
@@ -249,6 +251,7 @@ impl Code {
             Statement::Notrack => self.push(Expr::Notrack),
             Statement::Accept => self.push(Expr::Verdict(NF_ACCEPT)),
             Statement::Drop => self.push(Expr::Verdict(NF_DROP)),
+            Statement::Jump(chain) => self.push(Expr::Jump(chain.clone())),
             Statement::XtEstablished => self.push(Expr::XtMatch {
                 name: "conntrack".to_owned(),
                 revision: 3,

@@ -48,6 +48,7 @@ fn shown(expression: &Expr) -> String {
         Expr::Immediate(value) => format!("[ immediate reg 1{} ]", words(value)),
         Expr::Verdict(NF_ACCEPT) => "[ immediate reg 0 accept ]".into(),
         Expr::Verdict(NF_DROP) => "[ immediate reg 0 drop ]".into(),
+        Expr::Jump(chain) => format!("[ immediate reg 0 jump -> {chain} ]"),
         Expr::Verdict(other) => format!("[ immediate reg 0 {other} ]"),
         Expr::Snat(Family::V4) => "[ nat snat ip addr_min reg 1 ]".into(),
         Expr::Snat(Family::V6) => "[ nat snat ip6 addr_min reg 1 ]".into(),

@@ -14,6 +14,8 @@ use crate::addr::Family;
 const NFT_REG_1: u32 = 1;
 /// `NFT_REG_2`.
 const NFT_REG_2: u32 = 2;
+/// `NFT_JUMP` (-3).
+const NFT_JUMP: u32 = 0xffff_fffd;
 /// `NFT_REG_VERDICT`.
 const NFT_REG_VERDICT: u32 = 0;
 /// `NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF | NFTA_FIB_F_PRESENT`.
@@ -25,7 +27,7 @@ fn number(kind: u16, value: u32) -> DefaultNla {
     DefaultNla::new(kind, value.to_be_bytes().to_vec())
 }
 
-fn nested(kind: u16, inner: &DefaultNla) -> DefaultNla {
+fn nested(kind: u16, inner: &[DefaultNla]) -> DefaultNla {
     let mut value = vec![0; inner.buffer_len()];
     inner.emit(&mut value);
     DefaultNla::new(kind | NLA_F_NESTED, value)
@@ -33,7 +35,7 @@ fn nested(kind: u16, inner: &DefaultNla) -> DefaultNla {
 
 /// `NFTA_DATA_VALUE` in `kind`.
 fn data(kind: u16, value: &[u8]) -> DefaultNla {
-    nested(kind, &DefaultNla::new(1, value.to_vec()))
+    nested(kind, &[DefaultNla::new(1, value.to_vec())])
 }
 
 fn name(kind: u16, text: &str) -> DefaultNla {
@@ -126,9 +128,17 @@ pub(super) fn encode(expression: &Expr) -> ListAttribute<ExpressionAttribute> {
             "immediate",
             vec![
                 number(1, NFT_REG_VERDICT),
-                nested(2, &nested(2, &number(1, *code))),
+                nested(2, &[nested(2, &[number(1, *code)])]),
             ],
         ),
+        // As above, then NFTA_VERDICT_CHAIN
+        Expr::Jump(chain) => {
+            let verdict = nested(2, &[number(1, NFT_JUMP), name(2, chain)]);
+            (
+                "immediate",
+                vec![number(1, NFT_REG_VERDICT), nested(2, &[verdict])],
+            )
+        }
         // NFTA_NAT_TYPE (NFT_NAT_SNAT), _FAMILY, _REG_ADDR_MIN
         Expr::Snat(family) => (
             "nat",
@@ -186,6 +196,14 @@ pub(super) fn decode(element: Attributes<'_>) -> Expr {
     let kind = element.text(1).unwrap_or_default();
     let attributes = element.nested(2).unwrap_or(Attributes(&[]));
     known(&kind, attributes).unwrap_or(Expr::Other(kind))
+}
+
+/// Reads `NFTA_VERDICT_CODE` and `NFTA_VERDICT_CHAIN`.
+fn verdict(attributes: Attributes<'_>) -> Option<Expr> {
+    match attributes.number(1)? {
+        NFT_JUMP => Some(Expr::Jump(attributes.text(2)?)),
+        code => Some(Expr::Verdict(code)),
+    }
 }
 
 fn known(kind: &str, attributes: Attributes<'_>) -> Option<Expr> {
@@ -255,8 +273,8 @@ fn known(kind: &str, attributes: Attributes<'_>) -> Option<Expr> {
         "immediate" => {
             let value = attributes.nested(2)?;
             match attributes.number(1)? {
-                // NFTA_DATA_VERDICT, NFTA_VERDICT_CODE
-                NFT_REG_VERDICT => Some(Expr::Verdict(value.nested(2)?.number(1)?)),
+                // NFTA_DATA_VERDICT
+                NFT_REG_VERDICT => verdict(value.nested(2)?),
                 NFT_REG_1 => Some(Expr::Immediate(value.get(1)?.to_vec())),
                 _ => None,
             }

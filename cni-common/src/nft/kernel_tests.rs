@@ -49,13 +49,14 @@ fn net(text: &str) -> Place {
     Place::Net(text.parse().unwrap())
 }
 
-/// A set named `a4` with nothing in it.
+/// A set named `a4` with nothing in it, and an empty chain `apart`.
 fn with_a_set() -> Nft {
     private_netns();
     let mut nft = Nft::open().unwrap();
     let mut batch = Batch::new();
     batch.ensure_table(&table(), "made by a test");
     batch.add_set(&set(Family::V4, "a4"));
+    batch.ensure_regular_chain(&table(), "apart");
     nft.commit(batch).unwrap();
     nft
 }
@@ -81,6 +82,13 @@ fn a_rule_of_each_kind() -> Vec<(&'static str, Vec<Statement>)> {
                 Statement::Destination(Is::Equal, net("10.77.0.0/16")),
                 Statement::Established(Is::Not),
                 Statement::Drop,
+            ],
+        ),
+        (
+            "forward",
+            vec![
+                Statement::OutInterface(Is::Not, "br1".into()),
+                Statement::Jump("apart".into()),
             ],
         ),
         (
@@ -127,6 +135,7 @@ fn nft_lists_exactly_what_was_meant() {
     for chain in [PREROUTING, FORWARD, POSTROUTING] {
         batch.ensure_chain(&table(), &chain);
     }
+    batch.ensure_regular_chain(&table(), "apart");
     for (chain, statements) in &rules {
         batch.add_rule(&table(), chain, Where::Last, statements, Some("net"));
     }

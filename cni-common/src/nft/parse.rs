@@ -73,6 +73,7 @@ pub(super) fn parse(table: TableFamily, expressions: &[Expr]) -> Option<Vec<Stat
             Expr::Counter => Statement::Counter,
             Expr::Verdict(NF_ACCEPT) => Statement::Accept,
             Expr::Verdict(NF_DROP) => Statement::Drop,
+            Expr::Jump(chain) => Statement::Jump(chain.clone()),
             Expr::XtMatch {
                 name,
                 revision,

@@ -111,6 +111,8 @@ pub enum Statement {
     Accept,
     /// `drop`.
     Drop,
+    /// `jump name`: what the other chain says comes first.
+    Jump(String),
     /// `-m conntrack --ctstate RELATED,ESTABLISHED` of iptables-nft, which takes a chain with nftables' own
     /// `ct state` for damaged.
     XtEstablished,
@@ -179,6 +181,7 @@ impl fmt::Display for Statement {
             Self::Notrack => f.write_str("notrack"),
             Self::Accept => f.write_str("accept"),
             Self::Drop => f.write_str("drop"),
+            Self::Jump(chain) => write!(f, "jump {chain}"),
             Self::XtEstablished => f.write_str("xt match \"conntrack\""),
             Self::XtComment(_) => f.write_str("xt match \"comment\""),
         }

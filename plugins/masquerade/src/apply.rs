@@ -9,7 +9,7 @@ use cni_common::netlink;
 use cni_common::nft::{Batch, Element, FoundRule, Nft, Statement, Where, is_stale};
 use cni_common::owner::Owner;
 
-use crate::rules::{Accepts, Group, Plan, filter, table};
+use crate::rules::{Accepts, Chain, Group, Plan, filter, table};
 
 /// How often a change is tried before the call gives up with code 11: a try takes microseconds and fails only if
 /// another transaction was faster.
@@ -136,8 +136,11 @@ impl<'a> Missing<'a> {
             }
             let mut chains = BTreeSet::new();
             for rule in &group.rules {
-                if chains.insert(rule.chain.name) {
-                    batch.ensure_chain(&table, &rule.chain);
+                if chains.insert(rule.chain.name()) {
+                    match &rule.chain {
+                        Chain::Base(chain) => batch.ensure_chain(&table, chain),
+                        Chain::Regular(name) => batch.ensure_regular_chain(&table, name),
+                    }
                 }
             }
             for rule in &group.rules {
@@ -145,7 +148,7 @@ impl<'a> Missing<'a> {
                 let name = &group.set.name;
                 batch.add_rule(
                     &table,
-                    rule.chain.name,
+                    rule.chain.name(),
                     Where::First,
                     &rule.statements,
                     Some(name),

@@ -8,7 +8,7 @@ use cni_common::owner::Owner;
 use cni_common::sysctl;
 
 use crate::apply::{accepting_chain, is_same};
-use crate::rules::{Group, Plan, filter, table};
+use crate::rules::{Chain, Group, Plan, filter, table};
 use crate::sysctls::Wanted;
 
 /// Compares the kernel with the plan.
@@ -80,16 +80,20 @@ fn compare(
     }
     let rules = nft.rules(&table, None)?;
     for rule in &group.rules {
-        let chain = nft.chain(&table, rule.chain.name)?;
-        if !chain.is_some_and(|chain| chain.is(&rule.chain)) {
-            let (chain, hook) = (rule.chain.name, rule.chain.hook);
+        let chain = rule.chain.name();
+        if let Chain::Base(wanted) = &rule.chain
+            && !nft
+                .chain(&table, chain)?
+                .is_some_and(|found| found.is(wanted))
+        {
+            let hook = wanted.hook;
             drift.push(format!("{table}: chain {chain} is not on hook {hook:?}"));
         }
         let exists = rules
             .iter()
-            .any(|found| found.chain == rule.chain.name && is_same(found, &rule.statements, name));
+            .any(|found| found.chain == chain && is_same(found, &rule.statements, name));
         if !exists {
-            let (chain, wanted) = (rule.chain.name, line(&rule.statements));
+            let wanted = line(&rule.statements);
             drift.push(format!("{table} {chain}: rule {wanted:?} is missing"));
         }
     }

@@ -17,9 +17,23 @@ pub enum Forward {
     Stateful,
 }
 
+/// Which other networks of the host reach the network (`ingressPolicy` of the reference plugin `firewall`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ingress {
+    /// All.
+    #[default]
+    Open,
+    /// None that has a policy other than `open`.
+    SameBridge,
+    /// As [`Ingress::SameBridge`]; and what the host forwards from one container of the network to another is dropped too.
+    Isolated,
+}
+
 /// The keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// `masquerade`: whether sources are translated.
+    pub masquerade: bool,
     /// `sources`: networks behind the containers, translated and guarded like the containers' own addresses.
     pub sources: Vec<Cidr>,
     /// `outInterface`: only what leaves by this interface is translated.
@@ -29,6 +43,8 @@ pub struct Config {
     pub to_source: Vec<IpAddr>,
     /// `forward`.
     pub forward: Forward,
+    /// `ingressPolicy`.
+    pub ingress: Ingress,
     /// `ipForward`: whether forwarding is switched on for each family in use.
     pub ip_forward: bool,
     /// `bridgeNfCall`: whether bridged frames are to pass the host's IP rules; `None` leaves it as it is.
@@ -40,10 +56,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            masquerade: true,
             sources: Vec::new(),
             out_interface: None,
             to_source: Vec::new(),
             forward: Forward::Open,
+            ingress: Ingress::Open,
             ip_forward: true,
             bridge_nf_call: None,
             restore_sysctls: false,
@@ -84,7 +102,15 @@ impl Configuration for Config {
             to_source.push(address);
         }
         let flag = |key| object.get(key).and_then(|value| value.bool());
+        // What the reference plugin of that name does not do is done only on request.
+        let is_firewall = object
+            .get("type")
+            .is_some_and(|kind| kind.string() == Some("firewall"));
+        if let Some(backend) = object.get("backend") {
+            check_backend(&backend);
+        }
         Self {
+            masquerade: flag("masquerade").unwrap_or(!is_firewall),
             sources,
             out_interface: object.parse_with("outInterface", IfName::parse),
             to_source,
@@ -93,7 +119,12 @@ impl Configuration for Config {
                 .as_ref()
                 .map(read_forward)
                 .unwrap_or_default(),
-            ip_forward: flag("ipForward").unwrap_or(true),
+            ingress: object
+                .get("ingressPolicy")
+                .as_ref()
+                .map(read_ingress)
+                .unwrap_or_default(),
+            ip_forward: flag("ipForward").unwrap_or(!is_firewall),
             bridge_nf_call: flag("bridgeNfCall"),
             restore_sysctls: object.flag("restoreSysctls"),
         }
@@ -146,6 +177,32 @@ fn read_forward(value: &Value<'_>) -> Forward {
     }
 }
 
+fn read_ingress(value: &Value<'_>) -> Ingress {
+    match value.string() {
+        Some("open" | "") | None => Ingress::Open,
+        Some("same-bridge") => Ingress::SameBridge,
+        Some("isolated") => Ingress::Isolated,
+        Some(_) => {
+            value.refuse("must be \"open\", \"same-bridge\" or \"isolated\"");
+            Ingress::Open
+        }
+    }
+}
+
+/// Whatever tool a configuration for the reference plugin names, the rules are made through nftables, and where
+/// iptables drops what it does not know, in its chains as well.
+fn check_backend(value: &Value<'_>) {
+    match value.string() {
+        Some("auto" | "nftables" | "iptables" | "") | None => {}
+        Some("firewalld") => {
+            value.refuse("is not supported: put the bridge into a zone, and leave the key out");
+        }
+        Some(_) => {
+            value.refuse("must be \"auto\", \"nftables\" or \"iptables\"");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use cni_common::args::CniArgs;
@@ -181,7 +238,8 @@ mod tests {
         let config = read(
             r#"{"sources": ["192.168.102.7/24", "fd00:1::/48", "192.168.102.0/24"], "outInterface": "eth0",
                 "toSource": ["203.0.113.2", "2001:db8::2"], "forward": "stateful", "ipForward": false,
-                "bridgeNfCall": true, "restoreSysctls": true}"#,
+                "bridgeNfCall": true, "restoreSysctls": true, "masquerade": false,
+                "ingressPolicy": "same-bridge", "backend": "iptables"}"#,
         )
         .unwrap();
         assert_eq!(config.sources(Family::V4).count(), 1);
@@ -195,11 +253,21 @@ mod tests {
         );
         assert_eq!(config.forward, Forward::Stateful);
         assert_eq!(config.out_interface.unwrap().as_str(), "eth0");
-        assert!(!config.ip_forward && config.restore_sysctls);
+        assert!(!config.ip_forward && config.restore_sysctls && !config.masquerade);
+        assert_eq!(config.ingress, Ingress::SameBridge);
         assert_eq!(config.bridge_nf_call, Some(true));
         let one = read(r#"{"toSource": "203.0.113.2"}"#).unwrap();
         assert_eq!(one.to_source(Family::V6), None);
         assert!(one.to_source(Family::V4).is_some());
+    }
+
+    #[test]
+    fn as_firewall_it_does_what_the_reference_plugin_does() {
+        let config = read(r#"{"type": "firewall", "ingressPolicy": "isolated"}"#).unwrap();
+        assert!(!config.masquerade && !config.ip_forward);
+        assert_eq!(config.ingress, Ingress::Isolated);
+        let asked = read(r#"{"type": "firewall", "masquerade": true, "ipForward": true}"#).unwrap();
+        assert!(asked.masquerade && asked.ip_forward);
     }
 
     #[test]
@@ -233,6 +301,18 @@ mod tests {
             (
                 r#"{"forward": "closed"}"#,
                 "forward: \"closed\" must be \"open\" or \"stateful\"",
+            ),
+            (
+                r#"{"ingressPolicy": "closed"}"#,
+                "ingressPolicy: \"closed\" must be \"open\", \"same-bridge\" or \"isolated\"",
+            ),
+            (
+                r#"{"backend": "firewalld"}"#,
+                "backend: \"firewalld\" is not supported",
+            ),
+            (
+                r#"{"backend": "iptabels"}"#,
+                "backend: \"iptabels\" must be \"auto\", \"nftables\" or \"iptables\"",
             ),
         ] {
             let refused = read(text).unwrap_err();

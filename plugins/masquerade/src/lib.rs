@@ -27,7 +27,7 @@ use cni_common::plugin::{About, Call, DelCall, GcCall, NetnsUse, Plugin, StatusC
 use cni_common::result::Attachment;
 use cni_common::version::SpecVersion;
 
-use crate::config::Config;
+use crate::config::{Config, Ingress};
 use crate::release::Going;
 use crate::rules::{Inside, Plan};
 use crate::sysctls::Memory;
@@ -119,6 +119,7 @@ fn plan(
     let mut rtnl = Rtnl::open().step(|| "find the bridge")?;
     let inside = inside::find(&mut rtnl, previous, addresses)?;
     check_out_interface(config.out_interface.as_ref(), &inside)?;
+    check_ingress(config.ingress, &inside)?;
     Ok(rules::plan(network, config, &inside, addresses))
 }
 
@@ -152,6 +153,17 @@ fn check_out_interface(out: Option<&IfName>, inside: &Inside) -> Result<(), Erro
         )),
         _ => Ok(()),
     }
+}
+
+fn check_ingress(ingress: Ingress, inside: &Inside) -> Result<(), Error> {
+    if *inside == Inside::Addresses && ingress != Ingress::Open {
+        return Err(Error::new(
+            Code::InvalidConfig,
+            "ingressPolicy: the host has no interface to the containers by which their network could be told: \
+             only \"open\" is possible",
+        ));
+    }
+    Ok(())
 }
 
 /// Puts a plan into the kernel and switches what the configuration asks for. On failure nothing stays.

@@ -13,7 +13,7 @@ use cni_common::nft::{
 };
 use cni_common::owner::{hash, short};
 
-use crate::config::{Config, Forward};
+use crate::config::{Config, Forward, Ingress};
 
 /// Source NAT.
 pub const POSTROUTING: BaseChain = BaseChain {
@@ -39,6 +39,9 @@ pub const PREROUTING: BaseChain = BaseChain {
     priority: -300,
 };
 
+/// Which networks no other isolated network reaches.
+pub const ISOLATED: &str = "isolated";
+
 /// The table of this plugin.
 pub fn table() -> Table {
     Table::new(TableFamily::Inet, "plumb")
@@ -58,11 +61,30 @@ pub enum Inside {
     Addresses,
 }
 
+/// A chain of the plugin's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// Hooked in by itself.
+    Base(BaseChain),
+    /// Reached by a jump.
+    Regular(&'static str),
+}
+
+impl Chain {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Base(chain) => chain.name,
+            Self::Regular(name) => name,
+        }
+    }
+}
+
 /// A rule with the chain it stands in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The chain.
-    pub chain: BaseChain,
+    pub chain: Chain,
     /// What it says.
     pub statements: Vec<Statement>,
 }
@@ -210,7 +232,7 @@ fn group_name(network: &NetworkName, subnet: Subnet, rules: &[Rule]) -> String {
     };
     words.extend(rules.iter().map(|rule| {
         let line = cni_common::nft::line(&rule.statements);
-        format!("{} {line}", rule.chain.name)
+        format!("{} {line}", rule.chain.name())
     }));
     let settings = short(hash(words.iter().map(String::as_str)));
     let name: String = network.as_str().chars().take(32).collect();
@@ -250,10 +272,14 @@ fn rules(config: &Config, inside: &Inside, subnet: Subnet, set: &str) -> Vec<Rul
     within.insert(0, subnet.place(set));
     let mut rules = Vec::new();
     let mut rule = |chain: BaseChain, statements: Vec<Statement>| {
-        rules.push(Rule { chain, statements });
+        rules.push(Rule {
+            chain: Chain::Base(chain),
+            statements,
+        });
     };
     let containers = Place::Set(family, set.to_owned());
-    for source in core::iter::once(&containers).chain(&sources) {
+    let translated = core::iter::once(&containers).chain(&sources);
+    for source in translated.filter(|_| config.masquerade) {
         rule(
             POSTROUTING,
             translation(config, inside, family, &within, source),
@@ -273,8 +299,40 @@ fn rules(config: &Config, inside: &Inside, subnet: Subnet, set: &str) -> Vec<Rul
                 rule(PREROUTING, untracked(inside, end));
             }
         }
+        rules.extend(isolation(config.ingress, inside));
     }
     rules
+}
+
+/// What leaves one isolated network for another is dropped in the chain that all of them jump to and each has a rule
+/// in; and, where asked for, what stays on the interface of the network.
+fn isolation(ingress: Ingress, inside: &IfName) -> Vec<Rule> {
+    let name = || inside.as_str().to_owned();
+    let away = Rule {
+        chain: Chain::Base(FORWARD),
+        statements: vec![
+            Statement::InInterface(Is::Equal, name()),
+            Statement::OutInterface(Is::Not, name()),
+            Statement::Jump(ISOLATED.to_owned()),
+        ],
+    };
+    let towards = Rule {
+        chain: Chain::Regular(ISOLATED),
+        statements: vec![Statement::OutInterface(Is::Equal, name()), Statement::Drop],
+    };
+    let among = Rule {
+        chain: Chain::Base(FORWARD),
+        statements: vec![
+            Statement::InInterface(Is::Equal, name()),
+            Statement::OutInterface(Is::Equal, name()),
+            Statement::Drop,
+        ],
+    };
+    match ingress {
+        Ingress::Open => Vec::new(),
+        Ingress::SameBridge => vec![away, towards],
+        Ingress::Isolated => vec![away, towards, among],
+    }
 }
 
 /// What leaves the network gets another source. A frame that is only bridged leaves by the interface of the

@@ -24,7 +24,7 @@ fn shown(config: &Config, inside: &Inside, addresses: &[&str]) -> Vec<String> {
     };
     let named = |rule: &Rule| {
         let text = line(&rule.statements).replace(&group.set.name, "NET");
-        format!("{}: {text}", rule.chain.name)
+        format!("{}: {text}", rule.chain.name())
     };
     group.rules.iter().map(named).collect()
 }
@@ -249,5 +249,28 @@ fn the_rules_for_iptables_go_by_interface_or_by_network() {
             "ip daddr 10.8.0.0/16 xt match \"conntrack\" counter accept",
             "ip saddr 10.8.0.0/16 counter accept",
         ]
+    );
+}
+
+#[test]
+fn isolated_networks_meet_in_a_chain_of_their_own() {
+    let config = Config {
+        masquerade: false,
+        ingress: Ingress::SameBridge,
+        ..Config::default()
+    };
+    let apart = [
+        "forward: iifname \"br1\" oifname != \"br1\" jump isolated",
+        "isolated: oifname \"br1\" drop",
+    ];
+    assert_eq!(shown(&config, &bridge(), &["10.77.0.8/16"]), apart);
+    let config = Config {
+        ingress: Ingress::Isolated,
+        ..config
+    };
+    let among = "forward: iifname \"br1\" oifname \"br1\" drop";
+    assert_eq!(
+        shown(&config, &bridge(), &["10.77.0.8/16"]),
+        [apart[0], apart[1], among]
     );
 }

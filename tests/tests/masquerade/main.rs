@@ -4,6 +4,7 @@
 
 mod guard;
 mod half_way;
+mod ingress;
 mod iptables;
 mod life;
 mod many;

@@ -8,7 +8,7 @@ use plumb_tests::{Container, Host, Node, Outcome, Plugin, Value, conf, json, unt
 
 pub(crate) const SOON: Duration = Duration::from_secs(3);
 /// How long is waited for what must not happen.
-const SILENCE: Duration = Duration::from_millis(300);
+pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 
 /// The host's own address on the uplink, and one more that it has.
 pub(crate) const UPLINK: [&str; 2] = ["203.0.113.2", "2001:db8:113::2"];
@@ -162,7 +162,12 @@ pub(crate) fn seen(client: &Node, server: &Node, address: &str) -> Option<String
 }
 
 #[track_caller]
-fn seen_within(patience: Duration, client: &Node, server: &Node, address: &str) -> Option<String> {
+pub(crate) fn seen_within(
+    patience: Duration,
+    client: &Node,
+    server: &Node,
+    address: &str,
+) -> Option<String> {
     let listener = bound(|| server.run(|| TcpListener::bind(at(address, 80))));
     let stream = client.run(|| TcpStream::connect_timeout(&at(address, 80), patience));
     let stream = match stream {
