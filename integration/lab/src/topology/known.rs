@@ -21,19 +21,23 @@ impl Known {
         })
     }
 
-    pub(super) fn node_of_kind(&self, value: &Value<'_>, kind: Kind) -> Option<String> {
+    pub(super) fn node_of_kind(&self, value: &Value<'_>, kinds: &[Kind]) -> Option<String> {
         let name = self.node(value)?;
-        if self.nodes.get(&name) == Some(&kind) {
+        if self.nodes.get(&name).is_some_and(|has| kinds.contains(has)) {
             return Some(name);
         }
         let such = self
             .nodes
             .iter()
-            .filter(|(_, has)| **has == kind)
+            .filter(|(_, has)| kinds.contains(has))
             .map(|(name, _)| name);
+        let kinds: Vec<_> = kinds
+            .iter()
+            .map(|kind| format!("\"{}\"", kind.as_str()))
+            .collect();
         value.refuse(format_args!(
-            "must be a node of kind \"{}\"; there are: {}",
-            kind.as_str(),
+            "must be a node of kind {}; there are: {}",
+            kinds.join(" or "),
             listed(such)
         ));
         None

@@ -128,7 +128,7 @@ impl core::fmt::Display for Cidr {
     }
 }
 
-/// A link from a host to a machine outside.
+/// A link from a host to a machine outside, or to another host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uplink {
     /// The host.
@@ -139,13 +139,13 @@ pub struct Uplink {
     pub address: Cidr,
     /// The default gateway of the host.
     pub gateway: Option<IpAddr>,
-    /// The machine outside.
+    /// The machine outside, or the other host.
     pub peer: String,
-    /// The interface outside.
+    /// The interface there.
     pub peer_interface: String,
     /// Its address.
     pub peer_address: Cidr,
-    /// Networks the machine outside reaches through the host.
+    /// Networks the peer reaches through the host.
     pub peer_routes: Vec<Cidr>,
 }
 

@@ -39,7 +39,10 @@ pub(super) fn picture(lab: &Inside) -> Result<Picture, Error> {
         picture.attachments.extend(attachments);
     }
     for (index, uplink) in lab.topology.uplinks.iter().enumerate() {
-        let name = if index == 0 {
+        let peer = lab.topology.node(&uplink.peer);
+        let name = if peer.is_some_and(|peer| peer.kind == model::Kind::Host) {
+            uplink.interface.clone()
+        } else if index == 0 {
             "WAN".to_owned()
         } else {
             format!("WAN {}", index.saturating_add(1))

@@ -237,7 +237,7 @@ fn network(name: &str, table: &Table<'_>, known: &Known) -> Option<Network> {
     let named = words::name(name).map_err(|must| table.refuse(must));
     let conflist = table.need("conflist").and_then(|path| path.string());
     let host = match table.get("host") {
-        Some(host) => known.node_of_kind(&host, Kind::Host),
+        Some(host) => known.node_of_kind(&host, &[Kind::Host]),
         None => known.only_host(table),
     };
     table.finish();
@@ -248,6 +248,16 @@ fn network(name: &str, table: &Table<'_>, known: &Known) -> Option<Network> {
     })
 }
 
+/// The node at the other end of an uplink: outside, or another host.
+fn far_end(value: &Value<'_>, node: Option<&str>, known: &Known) -> Option<String> {
+    let peer = known.node_of_kind(value, &[Kind::Internet, Kind::Host])?;
+    if node == Some(peer.as_str()) {
+        value.refuse("is the node itself");
+        return None;
+    }
+    Some(peer)
+}
+
 fn uplink(
     table: &Table<'_>,
     known: &Known,
@@ -255,7 +265,7 @@ fn uplink(
 ) -> Option<Uplink> {
     let node = table
         .need("node")
-        .and_then(|node| known.node_of_kind(&node, Kind::Host));
+        .and_then(|node| known.node_of_kind(&node, &[Kind::Host]));
     let interface = table
         .need("interface")
         .and_then(|name| free_interface(&name, node.as_deref(), taken));
@@ -267,7 +277,7 @@ fn uplink(
         .and_then(|gateway| gateway.parsed(words::address));
     let peer = table
         .need("peer")
-        .and_then(|peer| known.node_of_kind(&peer, Kind::Internet));
+        .and_then(|peer| far_end(&peer, node.as_deref(), known));
     let peer_interface = match table.get("peer-interface") {
         Some(name) => free_interface(&name, peer.as_deref(), taken),
         None => Some("eth0".to_owned()),

@@ -165,7 +165,13 @@ const BAD: &[(&str, &str, usize, &str)] = &[
         "peer = \"outside\"",
         "peer = \"c1\"",
         24,
-        "must be a node of kind \"internet\"; there are: outside",
+        "must be a node of kind \"internet\" or \"host\"; there are: host, outside",
+    ),
+    (
+        "peer = \"outside\"",
+        "peer = \"host\"",
+        24,
+        "is the node itself",
     ),
     (
         "conflist = \"lan.conflist\"",
