@@ -7,3 +7,5 @@ mod broken;
 mod host;
 mod life;
 mod tutorial;
+#[cfg(feature = "stock-kernel")]
+mod vlan;

@@ -18,7 +18,7 @@ fn prepare(bench: &Bench) {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
         let (from, to) = (entry.path(), to.join(entry.file_name()));
@@ -31,7 +31,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A plugin: from `PLUGIN_DIR`, or the newer of the two builds.
-fn built(plugin: &str) -> PathBuf {
+pub(super) fn built(plugin: &str) -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_topology"));
     let target = program.parent().unwrap().parent().unwrap();
     let folders = match std::env::var_os("PLUGIN_DIR") {
