@@ -12,7 +12,7 @@ BINDIR  := /opt/cni/bin
 
 export TARGET
 
-.PHONY: build tutorial test test-faults test-vm test-vm-all test-reference bench install install-links clean
+.PHONY: build tutorial test test-faults test-vm test-vm-all test-reference bench bench-vlan install install-links clean
 .PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell
 
 # The plugins have a cargo call of their own: built together with the lab they would get the features it wants of their
@@ -58,6 +58,13 @@ bench: build
 	@.ci/setup test
 	@PLUGIN_DIR=$(abspath $(RELEASE)) REFERENCE_DIR=$$(.ci/reference-plugins) && export PLUGIN_DIR REFERENCE_DIR && \
 		$(CARGO) bench --locked --target $(TARGET) --package=plumb-tests --bench=chain
+
+# Our vlan against the Go plugin's, on a stock kernel: of an emulated machine only the ratios mean something.
+bench-vlan: build
+	@.ci/setup test vm
+	@PLUGIN_DIR=$(abspath $(RELEASE)) REFERENCE_DIR=$$(.ci/reference-plugins) && export PLUGIN_DIR REFERENCE_DIR && \
+		$(CARGO) --config 'target.$(TARGET).runner="$(abspath integration/vm/run)"' bench --locked --target $(TARGET) \
+		--package=plumb-tests --features=stock-kernel --bench=vlan
 
 lint: lint-format lint-clippy lint-doc lint-shell
 

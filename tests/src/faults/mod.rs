@@ -53,6 +53,8 @@ pub struct Case {
 pub enum Leaves {
     /// Nothing.
     Nothing,
+    /// Nothing. GC, which knows no namespaces, leaves what is in the container to the end of its namespace.
+    NothingButToGc,
     /// The bridge of this name with its addresses, and forwarding switched on.
     Bridge(&'static str),
 }

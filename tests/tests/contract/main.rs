@@ -9,6 +9,8 @@ mod bridge;
 mod masquerade;
 mod protocol;
 mod static_ipam;
+#[cfg(feature = "stock-kernel")]
+mod vlan;
 
 use plumb_tests::{Container, Host, Plugin, Value, binaries, conf, json};
 
@@ -27,6 +29,7 @@ fn kind(ours: &str) -> &str {
         "bridge-attach" => "bridge",
         "static-ipam" => "static",
         "masquerade" => "firewall",
+        "vlan" => "vlan",
         _ => panic!("the reference plugins have nothing for {ours}"),
     }
 }

@@ -56,6 +56,29 @@ fn tidy_bridge_attach() -> Case {
     }
 }
 
+/// On the NIC itself, which any kernel can do.
+fn vlan() -> Case {
+    let conf = bridge(&json!({
+        "type": "vlan",
+        "master": "nic",
+        "mode": "shared",
+    }));
+    Case {
+        name: "vlan",
+        chain: vec![("vlan", conf)],
+        prepare: |host, _| {
+            host.sh(
+                "ip link add nic type veth peer name end; ip link set end up; ip link set nic up",
+            );
+            // The gateway is at the other end of the cable.
+            host.sh("ip link add br1 type bridge; ip link set end master br1; ip link set br1 up");
+            host.sh("ip addr add 10.1.0.1/24 dev br1; ip addr add fd01::1/64 dev br1 nodad");
+        },
+        works: reaches_its_gateway,
+        leaves: Leaves::NothingButToGc,
+    }
+}
+
 fn static_ipam() -> Case {
     Case {
         name: "static-ipam",
@@ -143,6 +166,11 @@ tests! {
         add_of_a_tidy_bridge_attach_fails
         del_of_a_tidy_bridge_attach_is_killed
         del_of_a_tidy_bridge_attach_fails;
+    vlan:
+        add_of_vlan_is_killed
+        add_of_vlan_fails
+        del_of_vlan_is_killed
+        del_of_vlan_fails;
     static_ipam:
         add_of_static_ipam_is_killed
         add_of_static_ipam_fails

@@ -97,7 +97,7 @@ fn the_mtu_is_the_masters_unless_it_is_given() {
     assert_eq!(c2.link("eth0").unwrap()["mtu"], 1400);
     assert_eq!(result["interfaces"][0]["mtu"], 1400);
     let large = on_nic(json!({ "vlanId": 3, "mtu": 9001 }));
-    world.fails_without_a_trace(
+    world.refused(
         "c3",
         &large,
         7,
@@ -126,7 +126,7 @@ fn one_vlan_of_a_master_serves_one_container() {
     let world = World::new();
     let conf = on_nic(json!({ "vlanId": 5 }));
     let (c1, result) = world.attached("c1", &conf);
-    world.fails_without_a_trace(
+    world.refused(
         "c2",
         &conf,
         101,

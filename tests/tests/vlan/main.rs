@@ -96,6 +96,17 @@ impl World {
         container.assert_unchanged_since(&inside);
     }
 
+    /// ADD of `name` fails so, and no link is left: the cheap look, for an emulated machine.
+    #[cfg(feature = "stock-kernel")]
+    #[track_caller]
+    fn refused(&self, name: &str, conf: &Value, code: u32, words: &str) {
+        let container = self.container(name);
+        let links = self.others();
+        self.plugin().add(&container, conf).fails_with(code, words);
+        assert_eq!(self.others(), links);
+        assert_eq!(container.links().len(), 1, "only lo");
+    }
+
     #[track_caller]
     fn del(&self, container: &Container, conf: &Value) {
         self.plugin().del(container, conf).succeeds();

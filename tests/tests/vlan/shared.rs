@@ -88,10 +88,10 @@ fn a_vlan_link_of_somebody_else_is_used_and_stays() {
 fn one_that_is_down_or_not_as_wanted_is_refused() {
     let world = World::new();
     world.sh("ip link add link nic name nic.5 type vlan id 5");
-    world.fails_without_a_trace("c1", &shared(5), 7, "nic.5 is down");
+    world.refused("c1", &shared(5), 7, "nic.5 is down");
     world.sh("ip link set nic.5 up");
     let gvrp = with(shared(5), json!({ "gvrp": true }));
-    world.fails_without_a_trace(
+    world.refused(
         "c2",
         &gvrp,
         101,
@@ -99,7 +99,7 @@ fn one_that_is_down_or_not_as_wanted_is_refused() {
     );
     world.sh("ip link set nic.5 mtu 1300");
     let large = with(shared(5), json!({ "mtu": 1400 }));
-    world.fails_without_a_trace(
+    world.refused(
         "c3",
         &large,
         7,
@@ -112,7 +112,7 @@ fn one_in_another_namespace_is_refused() {
     let world = World::new();
     let direct = super::on_nic(json!({ "vlanId": 5 }));
     world.attached("c1", &direct);
-    world.fails_without_a_trace(
+    world.refused(
         "c2",
         &shared(5),
         101,

@@ -63,7 +63,7 @@ fn a_tag_inside_a_tag_goes_end_to_end_with_room_for_both() {
     assert!(ping.status.success(), "{ping:?}");
     capture.until_seen("ethertype 802.1Q-QinQ (0x88a8), length 1518: vlan 100, p 0, ethertype 802.1Q (0x8100), vlan 5, p 0, ethertype IPv4", SOON);
     let large = with(conf, json!({ "vlanId": 6, "mtu": 1500 }));
-    world.fails_without_a_trace(
+    world.refused(
         "c2",
         &large,
         7,
