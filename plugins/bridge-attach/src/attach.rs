@@ -22,6 +22,7 @@ use cni_common::plugin::Call;
 use cni_common::result::{Attachment, Interface};
 use cni_common::undo::Undo;
 
+use crate::adopt;
 use crate::bridge::{self, default_pvid};
 use crate::config::Config;
 use crate::firewall;
@@ -45,8 +46,12 @@ const ATTEMPTS: usize = 10;
 /// Attaches the container.
 pub(crate) fn attach(call: &Call<Config>) -> Result<Attachment, Error> {
     let bridge = bridge_name(&call.config)?;
-    try_attach(call, bridge)
-        .step(|| format!("attach {}/{} to {bridge}", call.container, call.ifname))
+    let attached = if call.config.adopt {
+        adopt::adopt(call)
+    } else {
+        try_attach(call, bridge)
+    };
+    attached.step(|| format!("attach {}/{} to {bridge}", call.container, call.ifname))
 }
 
 /// The configured bridge; it is only missing where a faulty configuration was let through.

@@ -1,6 +1,6 @@
 //! CHECK and STATUS.
 
-use cni_common::addr::Cidr;
+use cni_common::addr::{Cidr, Mac};
 use cni_common::attach::check::{
     Found, check_mac, drift, listed, of_interface, recorded, recorded_inside, shown,
 };
@@ -15,6 +15,7 @@ use cni_common::netlink::membership::Vlans;
 use cni_common::plugin::{Call, StatusCall};
 use cni_common::result::{Attachment, Interface};
 
+use crate::adopt;
 use crate::attach::bridge_name;
 use crate::bridge;
 use crate::config::Config;
@@ -39,6 +40,9 @@ fn try_check(call: &Call<Config>) -> Result<(), Error> {
         delegate.run(Command::Check)?;
     }
     let mut host = Rtnl::open().map_err(Cause::cause)?;
+    if call.config.adopt {
+        return check_adopted(call, previous, &mut host);
+    }
     let found = Found::read(call, &call.ifname)?;
     let bridge = check_bridge(call, previous, &mut host)?;
     let near = check_host_end(call, previous, &mut host, &bridge)?;
@@ -49,8 +53,22 @@ fn try_check(call: &Call<Config>) -> Result<(), Error> {
     let plan = Plan::new(&call.config, here)?;
     let carrier = find_carrier(call, &mut host, &bridge)?;
     check_vlans(call, &mut host, &bridge, &near)?;
-    check_firewall(call, (&near, &found.link), &carrier, &plan)?;
+    check_firewall(call, (&near, found.link.mac), &carrier, &plan)?;
     check_host(&plan, &mut host, &carrier)
+}
+
+/// What the plugin before made is that plugin's to compare.
+fn check_adopted(call: &Call<Config>, previous: &Attachment, host: &mut Rtnl) -> Result<(), Error> {
+    let bridge = check_bridge(call, previous, host)?;
+    let port = adopt::check(host, &bridge, call)?;
+    check_port(call, &port)?;
+    let here = of_interface(previous, call.ifname.as_str());
+    let plan = Plan::new(&call.config, here)?;
+    let carrier = find_carrier(call, host, &bridge)?;
+    check_vlans(call, host, &bridge, &port)?;
+    let mac = recorded_inside(previous, &call.ifname).and_then(|inside| inside.mac);
+    check_firewall(call, (&port, mac), &carrier, &plan)?;
+    check_host(&plan, host, &carrier)
 }
 
 /// The interface that carries the gateway addresses.
@@ -115,7 +133,7 @@ fn vlans(found: &[Vlans]) -> String {
 
 fn check_firewall(
     call: &Call<Config>,
-    (near, far): (&Link, &Link),
+    (near, mac): (&Link, Option<Mac>),
     carrier: &Link,
     plan: &Plan,
 ) -> Result<(), Error> {
@@ -126,7 +144,7 @@ fn check_firewall(
     let Ok(port) = IfName::parse(&near.name) else {
         return Ok(());
     };
-    match firewall::guard_of(&call.config, &port, far.mac, Some(plan)) {
+    match firewall::guard_of(&call.config, &port, mac, Some(plan)) {
         Some(guard) => spoof::check(&owner, &guard),
         None => Ok(()),
     }
@@ -199,16 +217,25 @@ fn check_host_end(
         return Err(drift(&format!("state of {name}"), "up", "down"));
     }
     check_mac(&near, recorded(previous, name.as_str()).and_then(|n| n.mac))?;
+    check_port(call, &near)?;
+    Ok(near)
+}
+
+fn check_port(call: &Call<Config>, near: &Link) -> Result<(), Error> {
     let port = near.port.unwrap_or_default();
     for (option, expected, found) in [
         ("hairpin mode", call.config.hairpin, port.hairpin),
         ("isolation", call.config.isolated, port.isolated),
     ] {
         if expected != found {
-            return Err(drift(&format!("{option} of {name}"), expected, found));
+            return Err(drift(
+                &format!("{option} of {}", near.name),
+                expected,
+                found,
+            ));
         }
     }
-    Ok(near)
+    Ok(())
 }
 
 fn check_container_end(

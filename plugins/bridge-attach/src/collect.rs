@@ -11,6 +11,7 @@ use cni_common::netlink::Rtnl;
 use cni_common::netlink::link::Link;
 use cni_common::plugin::GcCall;
 
+use crate::adopt;
 use crate::attach::bridge_name;
 use crate::bridge;
 use crate::config::Config;
@@ -48,12 +49,16 @@ fn remove_stale(call: &GcCall<Config>) -> Result<(), Error> {
     stale.extend(unmarked(&mut host, &valid, &links, bridge)?);
     for link in &stale {
         log::info(format_args!(
-            "{} is stale: deleted ({})",
+            "{} is stale ({})",
             link.name,
             link.alias.as_deref().unwrap_or("without an owner")
         ));
     }
-    let mut outcome = host.delete_links(&stale).map_err(Cause::cause);
+    let (adopted, made): (Vec<Link>, Vec<Link>) = stale.into_iter().partition(is_adopted);
+    let mut outcome = host.delete_links(&made).map_err(Cause::cause);
+    for link in &adopted {
+        outcome = outcome.and(adopt::release(&mut host, link));
+    }
     let Some(bridge) = bridge else { return outcome };
     outcome = outcome.and(host_routes::remove_stale(&mut host, bridge, bridge));
     for (carrier, _) in vlan_gateway::all(&mut host, bridge)? {
@@ -68,12 +73,19 @@ fn remove_stale(call: &GcCall<Config>) -> Result<(), Error> {
     outcome
 }
 
+fn is_adopted(link: &Link) -> bool {
+    let mark = link.alias.as_deref().and_then(Mark::parse);
+    mark.is_some_and(|mark| mark.adopted)
+}
+
 /// Whether a link is marked as of this network, and its owner is not valid.
 fn is_stale(call: &GcCall<Config>, valid: &BTreeSet<u64>, link: &Link) -> bool {
     let mark = link.alias.as_deref().and_then(Mark::parse);
-    link.is_veth()
-        && mark
-            .is_some_and(|mark| mark.is_of_network(&call.network) && !valid.contains(&mark.hash()))
+    mark.is_some_and(|mark| {
+        (link.is_veth() || mark.adopted)
+            && mark.is_of_network(&call.network)
+            && !valid.contains(&mark.hash())
+    })
 }
 
 /// The host ends on our bridge whose ADD crashed before it marked them: the name is of our form, and no valid

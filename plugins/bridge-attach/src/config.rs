@@ -70,6 +70,8 @@ pub(crate) struct Config {
     /// `removeEmptyBridge`.
     pub(crate) remove_empty: bool,
     pub(crate) strict_del: bool,
+    /// `adopt`: whether the host interface of the previous result becomes the port.
+    pub(crate) adopt: bool,
     /// Whether `ipam.type` names a plugin.
     pub(crate) has_ipam: bool,
 }
@@ -124,6 +126,7 @@ impl Configuration for Config {
                 .unwrap_or(true),
             remove_empty: object.flag("removeEmptyBridge"),
             strict_del: object.flag("strictDel"),
+            adopt: object.flag("adopt"),
             has_ipam: keys::has_ipam(object),
         };
         check_backend(object);
@@ -142,6 +145,11 @@ impl Config {
         }
     }
 
+    /// Whether `macspoofchk` or `ipspoofchk` is on.
+    pub(crate) fn checks_spoofing(&self) -> bool {
+        self.spoof_check != SpoofCheck::Off
+    }
+
     /// The VLAN that needs a gateway interface of its own.
     pub(crate) fn gateway_vlan(&self) -> Option<u16> {
         self.vlans.vlan.filter(|_| self.gateway)
@@ -157,7 +165,21 @@ impl Config {
                 "cannot be true with ipam: an interface that is down has no use for addresses",
             );
         }
-        if self.spoof_check == SpoofCheck::Ip && !self.has_ipam {
+        if self.adopt {
+            for (key, asks) in [
+                ("ipam", self.has_ipam),
+                ("isDefaultGateway", self.default_gateway),
+                ("disableContainerInterface", self.leave_down),
+                ("hostInterfaceName", self.host_name.is_some()),
+                ("hostRoutes", !self.host_routes.is_empty()),
+            ] {
+                if asks {
+                    let words = "cannot stand beside adopt: the interface is the previous plugin's";
+                    object.refuse(key, words);
+                }
+            }
+        }
+        if self.spoof_check == SpoofCheck::Ip && !self.has_ipam && !self.adopt {
             object.refuse(
                 "ipspoofchk",
                 "cannot be true without ipam: it is not known which addresses are the container's",

@@ -9,6 +9,7 @@ use cni_common::netlink::link::Link;
 use cni_common::owner::Owner;
 use cni_common::plugin::DelCall;
 
+use crate::adopt;
 use crate::attach::bridge_name;
 use crate::bridge;
 use crate::config::Config;
@@ -30,7 +31,11 @@ fn remove(call: &DelCall<Config>) -> Result<(), Error> {
         Ok(name) => host.link_by_name(name).map_err(Cause::cause)?,
         Err(_) => None,
     };
-    let near = find(call, &mut host, configured.as_ref())?;
+    let near = match &configured {
+        _ if !call.config.adopt => find(call, &mut host, configured.as_ref())?,
+        Some(bridge) => adopt::find_adopted(&mut host, bridge, &call.owner())?,
+        None => None,
+    };
     // The configuration may have changed since the ADD.
     let bridge = match near.as_ref().and_then(|near| near.master) {
         Some(index) if configured.as_ref().is_none_or(|link| link.index != index) => {
@@ -45,7 +50,11 @@ fn remove(call: &DelCall<Config>) -> Result<(), Error> {
     let vlan = mark
         .and_then(|mark| mark.gateway)
         .or(call.config.gateway_vlan());
-    let deleted = near.map_or(Ok(()), |near| delete(&mut host, &near, &call.config));
+    let deleted = match near {
+        Some(near) if call.config.adopt => adopt::release(&mut host, &near),
+        Some(near) => delete(&mut host, &near, &call.config),
+        None => Ok(()),
+    };
     let Some(bridge) = bridge.filter(Link::is_bridge) else {
         return deleted;
     };
@@ -94,7 +103,9 @@ pub(crate) fn is_host_end(
     let is = |name: &IfName| link.name == name.as_str();
     link.is_veth()
         && match &link.alias {
-            Some(alias) => Mark::parse(alias).is_some_and(|mark| mark.is_of(owner)),
+            Some(alias) => {
+                Mark::parse(alias).is_some_and(|mark| mark.is_of(owner) && !mark.adopted)
+            }
             None if names::host_name(owner).is_ok_and(|name| is(&name)) => true,
             None => {
                 let is_port = bridge.is_some_and(|bridge| link.master == Some(bridge.index));

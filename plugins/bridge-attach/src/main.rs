@@ -1,6 +1,7 @@
 //! `bridge-attach`: joins a container to a Linux bridge.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod attach;
 mod bridge;
 mod check;

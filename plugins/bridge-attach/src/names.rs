@@ -30,6 +30,9 @@ const VIA: &str = " via ";
 /// What stands between the owner's tag and the VLAN whose gateway interface the attachment needs.
 const GATEWAY: &str = " gateway ";
 
+/// What stands at the end of the alias of an interface that was adopted, and is somebody else's to delete.
+const ADOPTED: &str = " adopted";
+
 /// What the names of ports begin with that lead to the gateway interface of a VLAN.
 const GATEWAY_PREFIX: &str = "vgw";
 
@@ -94,6 +97,8 @@ pub(crate) struct Mark {
     tag: Tag,
     /// The VLAN.
     pub(crate) gateway: Option<u16>,
+    /// Whether the link was there before.
+    pub(crate) adopted: bool,
     /// The gateways, without repetition.
     pub(crate) via: Vec<IpAddr>,
 }
@@ -101,12 +106,17 @@ pub(crate) struct Mark {
 impl Mark {
     /// Reads an alias; `None` when it is not one of ours.
     pub(crate) fn parse(alias: &str) -> Option<Self> {
+        let (alias, adopted) = match alias.strip_suffix(ADOPTED) {
+            Some(alias) => (alias, true),
+            None => (alias, false),
+        };
         let (tag, via) = alias.rsplit_once(VIA).unwrap_or((alias, ""));
         let via = via.split(',').filter_map(|ip| ip.parse().ok()).collect();
         let (tag, gateway) = tag.rsplit_once(GATEWAY).unwrap_or((tag, ""));
         Some(Self {
             tag: Tag::parse(tag)?,
             gateway: gateway.parse().ok(),
+            adopted,
             via,
         })
     }
@@ -125,6 +135,18 @@ impl Mark {
     pub(crate) fn hash(&self) -> u64 {
         self.tag.hash
     }
+}
+
+/// The alias of an interface that was adopted.
+pub(crate) fn adopted_alias(owner: &Owner, gateway: Option<u16>) -> Result<String, Error> {
+    let mut text = alias(owner, gateway, &[])?;
+    let mut end = text.len().min(ALIAS.saturating_sub(ADOPTED.len()));
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    // Only the names at the end of a tag without a gateway can be that long.
+    text.truncate(end);
+    Ok(text + ADOPTED)
 }
 
 /// The alias of a host end.
@@ -197,6 +219,10 @@ mod tests {
         let mark = Mark::parse(&alias(&one, None, &via).unwrap()).unwrap();
         assert!(mark.is_of(&one) && mark.is_of_network(&one.network));
         assert_eq!(mark.via, via);
+
+        let adopted = Mark::parse(&adopted_alias(&one, Some(7)).unwrap()).unwrap();
+        assert!(adopted.adopted && adopted.is_of(&one) && !mark.adopted);
+        assert_eq!(adopted.gateway, Some(7));
 
         for via in [&via[..], &[]] {
             let mark = Mark::parse(&alias(&one, Some(7), via).unwrap()).unwrap();

@@ -4,6 +4,7 @@
 
 mod add;
 mod adopt;
+mod chained;
 mod check;
 mod concurrent;
 mod del;
