@@ -29,12 +29,12 @@ use crate::sysctl::{self, Outcome};
 /// is lost to a full queue at most.
 const TIMES: usize = 2;
 
-const BROADCAST: Mac = Mac([0xff; 6]);
+pub(crate) const BROADCAST: Mac = Mac([0xff; 6]);
 /// `ff02::1`, all nodes, as an Ethernet address (RFC 2464, 7).
 const ALL_NODES_MAC: Mac = Mac([0x33, 0x33, 0, 0, 0, 1]);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+pub(crate) const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 
 /// How the addresses of a link are announced.
@@ -151,7 +151,7 @@ enum Operation {
     Reply,
 }
 
-fn ethernet(to: Mac, from: Mac, kind: [u8; 2], payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ethernet(to: Mac, from: Mac, kind: [u8; 2], payload: &[u8]) -> Vec<u8> {
     [&to.0[..], &from.0, &kind, payload].concat()
 }
 

@@ -1,9 +1,9 @@
 //! What every Plumb plugin shares.
 //!
 //! Three layers, each using only what stands before it:
-//! * pure: [`code`], [`excerpt`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`json`], [`args`], [`result`]:
+//! * pure: [`code`], [`excerpt`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`md5`], [`json`], [`args`], [`result`]:
 //!   values in, values out;
-//! * kernel: [`netns`], [`sysctl`], [`netlink`], [`nft`], [`announce`]: verbs that change or read the running
+//! * kernel: [`netns`], [`sysctl`], [`netlink`], [`nft`], [`announce`], [`probe`]: verbs that change or read the running
 //!   kernel;
 //! * protocol: [`mod@env`], [`config`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification
 //!   asks of a plugin; and [`attach`]: what the plugins that give a container an interface share.
@@ -26,11 +26,13 @@ pub mod excerpt;
 pub mod ident;
 pub mod json;
 pub mod log;
+pub mod md5;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
 pub mod owner;
 pub mod plugin;
+pub mod probe;
 pub mod result;
 pub mod sysctl;
 pub mod undo;

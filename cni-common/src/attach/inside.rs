@@ -88,10 +88,9 @@ impl Inside {
             .addresses
             .iter()
             .map(|cidr| addr::add_with(link, *cidr, setup.detection));
-        let routes = setup.routes.iter();
         let requests = core::iter::once(up.request())
             .chain(addresses)
-            .chain(routes.map(|each| route::add(link, each)));
+            .chain(route::add_all(link, setup.routes));
         self.rtnl.batch(requests.collect()).map_err(Cause::cause)
     }
 

@@ -7,8 +7,8 @@ use crate::code::Code;
 use crate::config::Input;
 use crate::ident::Invalid;
 
-/// The address a call asks for, of the three places it may come from: `CNI_ARGS` `MAC`, over it `args.cni.mac`,
-/// over it `runtimeConfig.mac`.
+/// The address a call asks for, of the places it may come from: `macFrom`, over it `CNI_ARGS` `MAC`, over it
+/// `args.cni.mac`, over it `runtimeConfig.mac`.
 pub fn read(input: &Input<'_>) -> Option<Mac> {
     let parse = |text: &str| {
         let mac = Mac::from_str(text)?;
@@ -34,7 +34,22 @@ pub fn read(input: &Input<'_>) -> Option<Mac> {
     let runtime = object
         .object("runtimeConfig")
         .and_then(|runtime| runtime.parse_with("mac", parse));
-    runtime.or(args).or(argument)
+    let derived = object.parse_with("macFrom", derived);
+    runtime.or(args).or(argument).or(derived)
+}
+
+/// `U:STRING`: 02 and the first five bytes of the MD5 of the string and a newline, as pipework derives it.
+fn derived(text: &str) -> Result<Mac, Invalid> {
+    let string = text.strip_prefix("U:").filter(|string| !string.is_empty());
+    let string = string.ok_or_else(|| Invalid {
+        reason: format!("{text:?} must be \"U:\" and a string to derive the address from"),
+    })?;
+    let digest = crate::md5::digest(format!("{string}\n").as_bytes());
+    let mut mac = [2; 6];
+    for (octet, byte) in mac.iter_mut().skip(1).zip(digest) {
+        *octet = byte;
+    }
+    Ok(Mac(mac))
 }
 
 /// A random address of the locally administered kind.
@@ -49,6 +64,15 @@ pub fn random() -> Mac {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_derived_as_pipework_does() {
+        let mac = derived("U:myhost.foo.com").unwrap();
+        assert_eq!(mac.to_string(), "02:72:6c:cd:9b:8d");
+        for other in ["myhost", "U:", "u:x", ""] {
+            assert!(derived(other).is_err(), "{other}");
+        }
+    }
 
     #[test]
     fn random_addresses_are_usable_and_differ() {

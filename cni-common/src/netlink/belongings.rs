@@ -165,7 +165,7 @@ fn is_static(body: &[u8], link: &Link) -> bool {
 }
 
 /// Appends an attribute with its padding.
-fn put(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn put(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(value.len().saturating_add(4)).unwrap_or(u16::MAX);
     body.extend(length.to_ne_bytes());
     body.extend(kind.to_ne_bytes());

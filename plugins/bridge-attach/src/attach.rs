@@ -4,6 +4,7 @@
 //! container's end comes up before the host's, else the far end's carrier changes while it is waited for. ADD
 //! returns, and announces the addresses, when the port forwards.
 
+use core::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use cni_common::addr::Cidr;
@@ -19,6 +20,7 @@ use cni_common::netlink::link::{Link, PortState};
 use cni_common::netns::Netns;
 use cni_common::owner::Owner;
 use cni_common::plugin::Call;
+use cni_common::probe::Prober;
 use cni_common::result::{Attachment, Interface};
 use cni_common::undo::Undo;
 
@@ -31,6 +33,7 @@ use crate::host_routes;
 use crate::masq;
 use crate::names;
 use crate::plan::Plan;
+use crate::policy;
 use crate::spoof;
 use crate::uplink;
 use crate::vlan_gateway;
@@ -104,7 +107,7 @@ struct Attempt<'a> {
     bridge: Option<Link>,
 }
 
-impl Attempt<'_> {
+impl<'a> Attempt<'a> {
     /// Attaches; again if the bridge was deleted meanwhile.
     fn repeat(&mut self, ipam: &mut Ipam<'_, Config>) -> Result<Attachment, Error> {
         let mut left = ATTEMPTS;
@@ -139,7 +142,7 @@ impl Attempt<'_> {
     fn attach(
         &mut self,
         ipam: &mut Ipam<'_, Config>,
-        undo: &mut Undo<'_>,
+        undo: &mut Undo<'a>,
     ) -> Result<Attachment, Error> {
         let config = &self.call.config;
         self.bridge = None;
@@ -160,6 +163,12 @@ impl Attempt<'_> {
         let plan = Plan::new(config, ipam.given()?)?;
         let addresses: Vec<Cidr> = plan.addresses().collect();
         self.guard(&far, Some(&plan))?;
+        if config.arp_probe {
+            self.probe(&bridge, &near, &far, &addresses)?;
+        }
+        if config.replace_default {
+            policy::make_room(&mut self.inside.rtnl, self.netns, &far, &plan, undo)?;
+        }
         if !config.leave_down {
             let setup = Setup {
                 addresses: &addresses,
@@ -167,6 +176,9 @@ impl Attempt<'_> {
                 detection: config.detection(),
             };
             self.inside.configure(self.netns, &far, &setup)?;
+        }
+        if !config.rules.is_empty() {
+            policy::add_rules(&mut self.inside.rtnl, self.netns, config, &plan, undo)?;
         }
         let near = self.raise(&bridge, &near, &far)?;
         let carrier = self.carrier(&bridge)?;
@@ -195,10 +207,44 @@ impl Attempt<'_> {
                 addresses.iter().copied(),
                 PATIENCE,
             )?;
-            take_in(&mut self.host, &bridge, gateways, PATIENCE)?;
+            take_in(&mut self.host, &carrier, gateways, PATIENCE)?;
         }
         self.inside.announce(&far, &addresses);
         Ok(self.result(&bridge, &carrier, &near, &far, plan))
+    }
+
+    /// Makes sure that nobody else has the IPv4 addresses (RFC 5227), by the port that is to have them.
+    fn probe(
+        &mut self,
+        bridge: &Link,
+        near: &Link,
+        far: &Link,
+        addresses: &[Cidr],
+    ) -> Result<(), Error> {
+        let wanted: Vec<Ipv4Addr> = addresses
+            .iter()
+            .filter_map(|cidr| match cidr.address() {
+                IpAddr::V4(ip) => Some(ip),
+                IpAddr::V6(_) => None,
+            })
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let up = far.change().up().request();
+        self.inside.rtnl.execute(up).map_err(Cause::cause)?;
+        self.raise(bridge, near, far)?;
+        let prober = self.netns.run(|| Prober::open(far));
+        let prober = prober
+            .step(|| "enter the container's namespace")?
+            .step(|| "arpProbe")?;
+        match prober.probe(&wanted).step(|| "arpProbe")? {
+            None => Ok(()),
+            Some((address, holder)) => Err(Error::new(
+                Code::Taken,
+                format!("arpProbe: {address} is in use by {holder}"),
+            )),
+        }
     }
 
     /// The interface that carries the gateway addresses: the bridge, or that of its VLAN.

@@ -24,6 +24,7 @@ use crate::host_routes;
 use crate::masq;
 use crate::names;
 use crate::plan::Plan;
+use crate::policy;
 use crate::spoof;
 use crate::vlan_gateway;
 
@@ -51,6 +52,7 @@ fn try_check(call: &Call<Config>) -> Result<(), Error> {
     found.check_addresses(&here)?;
     found.check_routes(&here)?;
     let plan = Plan::new(&call.config, here)?;
+    policy::check(call, &plan)?;
     let carrier = find_carrier(call, &mut host, &bridge)?;
     check_vlans(call, &mut host, &bridge, &near)?;
     check_firewall(call, (&near, found.link.mac), &carrier, &plan)?;

@@ -11,10 +11,12 @@ use cni_common::netlink::addr::Detection;
 use cni_common::result::Dns;
 
 mod options;
+mod rules;
 mod uplink;
 mod vlan;
 
 pub(crate) use options::Options;
+pub(crate) use rules::{From, RuleKeys};
 pub(crate) use uplink::{Uplink, Vxlan};
 pub(crate) use vlan::Membership;
 
@@ -70,6 +72,11 @@ pub(crate) struct Config {
     /// `removeEmptyBridge`.
     pub(crate) remove_empty: bool,
     pub(crate) strict_del: bool,
+    /// `arpProbe`: whether IPv4 addresses are probed for before they are used.
+    pub(crate) arp_probe: bool,
+    /// `replaceDefaultRoute`: whether other interfaces' default routes stand back.
+    pub(crate) replace_default: bool,
+    pub(crate) rules: Vec<RuleKeys>,
     /// `adopt`: whether the host interface of the previous result becomes the port.
     pub(crate) adopt: bool,
     /// Whether `ipam.type` names a plugin.
@@ -126,6 +133,9 @@ impl Configuration for Config {
                 .unwrap_or(true),
             remove_empty: object.flag("removeEmptyBridge"),
             strict_del: object.flag("strictDel"),
+            arp_probe: object.flag("arpProbe"),
+            replace_default: object.flag("replaceDefaultRoute"),
+            rules: rules::read(object),
             adopt: object.flag("adopt"),
             has_ipam: keys::has_ipam(object),
         };
@@ -172,6 +182,9 @@ impl Config {
                 ("disableContainerInterface", self.leave_down),
                 ("hostInterfaceName", self.host_name.is_some()),
                 ("hostRoutes", !self.host_routes.is_empty()),
+                ("rules", !self.rules.is_empty()),
+                ("arpProbe", self.arp_probe),
+                ("replaceDefaultRoute", self.replace_default),
             ] {
                 if asks {
                     let words = "cannot stand beside adopt: the interface is the previous plugin's";

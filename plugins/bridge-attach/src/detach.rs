@@ -16,12 +16,18 @@ use crate::config::Config;
 use crate::firewall;
 use crate::host_routes;
 use crate::names::{self, Mark};
+use crate::policy;
 use crate::vlan_gateway;
 
 /// Detaches the container. What fails does not keep the rest alive; the first failure is reported.
 pub(crate) fn detach(call: &DelCall<Config>) -> Result<(), Error> {
     let doing = || format!("detach {}/{}", call.container, call.ifname);
-    ipam::del(&call.ipam(), || remove(call).and(firewall::remove(call))).step(doing)
+    ipam::del(&call.ipam(), || {
+        remove(call)
+            .and(firewall::remove(call))
+            .and(policy::remove(call))
+    })
+    .step(doing)
 }
 
 /// Removes the link, the host routes and, where asked for, the bridge.

@@ -15,6 +15,7 @@ mod masq;
 mod names;
 mod plan;
 mod plugin;
+mod policy;
 mod spoof;
 mod uplink;
 mod vlan_gateway;

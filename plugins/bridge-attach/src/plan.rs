@@ -11,6 +11,7 @@ use cni_common::netlink::route::{Route as KernelRoute, TABLE_MAIN};
 use cni_common::result::{Attachment, Dns, IpConfig, Route};
 
 use crate::config::Config;
+use crate::policy;
 
 /// The place of the container end in a result's `interfaces`: after the bridge and the host end.
 pub(crate) const CONTAINER: usize = 2;
@@ -48,6 +49,10 @@ impl Plan {
         plan.routes = ipam.routes;
         if config.default_gateway {
             plan.add_default_routes();
+        }
+        if !config.rules.is_empty() {
+            let more = policy::table_routes(&config.rules, &plan.ips, &plan.routes);
+            plan.routes.extend(more);
         }
         plan.container_routes = routes::to_install(&plan.routes, &plan.ips)?;
         plan.add_host_routes(config)?;

@@ -16,6 +16,7 @@ mod ipam;
 mod masq;
 mod names;
 mod options;
+mod policy;
 mod routes;
 mod spoof;
 mod uplink;

@@ -212,3 +212,36 @@ fn nothing_but_zero_and_the_possible_is_an_mtu() {
     assert_eq!(read(r#","mtu":68"#).mtu, Some(68));
     assert_eq!(read(r#","mtu":65535"#).mtu, Some(65_535));
 }
+
+#[test]
+fn rules_are_read_and_those_that_cannot_be_are_refused() {
+    let rules = r#","rules":[
+        {"from":"self","table":100,"priority":7},
+        {"from":"10.1.2.3/24","to":"192.0.2.7","iif":"eth0","oif":"eth1","fwmark":"0x10/0xff","table":9},
+        {"fwmark":5,"table":254}]"#;
+    let config = read(rules);
+    assert_eq!(config.rules[0].from, From::Own);
+    assert_eq!(
+        config.rules[1].from,
+        From::Net("10.1.2.0/24".parse().unwrap())
+    );
+    assert_eq!(config.rules[1].to, Some("192.0.2.7/32".parse().unwrap()));
+    assert_eq!(config.rules[1].mark, Some((16, 255)));
+    assert_eq!(config.rules[2].mark, Some((5, u32::MAX)));
+    for (rule, words) in [
+        (r#"{"from":"self"}"#, "rules[0].table: is missing"),
+        (
+            r#"{"from":"self","table":254}"#,
+            "rules[0].table: must be one of its own",
+        ),
+        (r#"{"table":9}"#, "rules[0]"),
+        (
+            r#"{"from":"10.0.0.1","to":"fd00::1","table":9}"#,
+            "rules[0].to: must be of the family",
+        ),
+        (r#"{"fwmark":"x","table":9}"#, "rules[0].fwmark"),
+        (r#"{"from":"selves","table":9}"#, "rules[0].from"),
+    ] {
+        refused(&format!(r#","rules":[{rule}]"#), Code::InvalidConfig, words);
+    }
+}
