@@ -25,8 +25,9 @@ const VERSION: &str = "plumb1";
 /// at most 255 (`IFALIASZ`, linux/if.h).
 const MAX_LEN: usize = 250;
 
-/// The longest further name of a link in bytes (`ALTIFNAMSIZ`, linux/if.h, less the NUL).
-const ALTNAME: usize = 127;
+/// The longest further name of a link in bytes. The kernel takes 127 (`ALTIFNAMSIZ`, linux/if.h), and 496 of them; cut like
+/// this, a link with so many is described in 64 KiB.
+const ALTNAME: usize = 112;
 
 impl Owner {
     /// A hash that is the same on every machine and in every release: FNV-1a, 128 bit, folded to 64.
@@ -49,7 +50,7 @@ impl Owner {
     /// The tag as a further name of a link, which holds neither spaces nor slashes; `what` tells apart what one
     /// attachment has several of.
     ///
-    /// `plumb1:HASH:WHAT:NETWORK:CONTAINER:IFNAME`, cut to 127 bytes.
+    /// `plumb1:HASH:WHAT:NETWORK:CONTAINER:IFNAME`, cut to 112 bytes.
     pub fn altname(&self, what: &str) -> String {
         let (network, container, ifname) = (&self.network, &self.container, &self.ifname);
         let hash = self.hash();
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_further_name_says_the_same_within_127_bytes() {
+    fn a_further_name_says_the_same_and_is_cut() {
         let one = owner("net", "c1", "eth0");
         assert_eq!(one.altname("q5"), "plumb1:426de9da7132605b:q5:net:c1:eth0");
         let long = owner("net", &"c".repeat(200), "eth0");

@@ -8,9 +8,6 @@ use super::error::Error;
 use super::link::{Link, query};
 use super::request::Request;
 
-/// The longest further name in bytes (`ALTIFNAMSIZ`, linux/if.h, less the NUL).
-pub const ALTNAME: usize = 127;
-
 // linux/rtnetlink.h; libc lacks them.
 const RTM_NEWLINKPROP: u16 = 108;
 const RTM_DELLINKPROP: u16 = 109;
@@ -64,7 +61,8 @@ fn properties(link: &Link, name: &str) -> LinkMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ident::IfName;
+    use crate::ident::{ContainerId, IfName, NetworkName};
+    use crate::owner::Owner;
     use crate::testing::{private_netns, run};
 
     #[test]
@@ -74,8 +72,8 @@ mod tests {
         let mut rtnl = Rtnl::open().unwrap();
         let low = IfName::parse("low").unwrap();
         let link = rtnl.link_by_name(&low).unwrap().unwrap();
-        let long = format!("plumb1:{:016x}:q5:net:{}", 7, "c".repeat(96));
-        assert_eq!(long.len(), ALTNAME);
+        // The longest that the kernel takes: `ALTIFNAMSIZ`, linux/if.h, less the NUL.
+        let long = "c".repeat(127);
         for name in ["one", &long] {
             assert_eq!(rtnl.link_by_altname(name), Ok(None));
             rtnl.add_altname(&link, name).unwrap();
@@ -93,5 +91,28 @@ mod tests {
         assert!(rtnl.remove_altname(&link, "one").is_err());
         run("ip", &["link", "del", "low"]);
         assert!(rtnl.remove_altname(&link, &long).unwrap_err().is_absent());
+    }
+
+    #[test]
+    fn a_link_with_as_many_owners_as_the_kernel_takes_is_still_read() {
+        private_netns();
+        run("ip", &["link", "add", "low", "type", "bridge"]);
+        let mut rtnl = Rtnl::open().unwrap();
+        let low = IfName::parse("low").unwrap();
+        let link = rtnl.link_by_name(&low).unwrap().unwrap();
+        let owner = |number: usize| Owner {
+            network: NetworkName::parse("net").unwrap(),
+            container: ContainerId::parse(&format!("{number:0100}")).unwrap(),
+            ifname: IfName::parse("eth0").unwrap(),
+        };
+        let names = (0..1000).map(|number| owner(number).altname("q4094"));
+        let added: Vec<String> = names
+            .take_while(|name| rtnl.add_altname(&link, name).is_ok())
+            .collect();
+        assert!(added.len() > 450, "{}", added.len());
+        let found = rtnl.link_by_name(&low).unwrap().unwrap();
+        assert_eq!(found.altnames, added);
+        let listed = rtnl.links().unwrap();
+        assert!(listed.iter().any(|link| link.altnames == added));
     }
 }
