@@ -31,12 +31,18 @@ fn remove(call: &DelCall<Config>) -> Result<(), Error> {
     let interface = netns.map_or(Ok(()), |netns| remove_interface(call, netns));
     let on_host = leave_shared(call, Ground::HOST);
     let inside = match netns {
-        Some(netns) if call.config.in_container != Some(false) => {
+        Some(netns) if may_be_inside(&call.config) => {
             leave_shared(call, Ground::of(Place::Container, netns))
         }
         _ => Ok(()),
     };
     interface.and(on_host).and(inside)
+}
+
+/// Whether the master may be in the container.
+fn may_be_inside(config: &Config) -> bool {
+    let unsaid = config.master.is_none();
+    config.in_container.unwrap_or(unsaid)
 }
 
 /// The namespace that the result of the ADD names, where the runtime gives none; not our own.
