@@ -8,4 +8,5 @@ pub mod keys;
 pub mod mac;
 pub mod master;
 pub mod namespace;
+pub mod result;
 pub mod routes;

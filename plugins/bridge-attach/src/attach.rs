@@ -11,6 +11,7 @@ use cni_common::addr::Cidr;
 use cni_common::attach::inside::{Inside, Setup, take_in};
 use cni_common::attach::ipam::Ipam;
 use cni_common::attach::namespace;
+use cni_common::attach::result::interface;
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
@@ -21,7 +22,7 @@ use cni_common::netns::Netns;
 use cni_common::owner::Owner;
 use cni_common::plugin::Call;
 use cni_common::probe::Prober;
-use cni_common::result::{Attachment, Interface};
+use cni_common::result::Attachment;
 use cni_common::undo::Undo;
 
 use crate::adopt;
@@ -348,13 +349,6 @@ impl<'a> Attempt<'a> {
         far: &Link,
         plan: Plan,
     ) -> Attachment {
-        let interface = |link: &Link, sandbox: Option<String>| Interface {
-            name: link.name.clone(),
-            mac: link.mac,
-            mtu: Some(link.mtu),
-            sandbox,
-            ..Interface::default()
-        };
         let sandbox = Some(self.call.netns_path.clone());
         let mut interfaces = vec![
             interface(bridge, None),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use cni_common::addr::{Cidr, Mac};
 use cni_common::attach::inside::{Inside, Setup, take_in, taken};
 use cni_common::attach::ipam::Ipam;
+use cni_common::attach::result::interface;
 use cni_common::attach::{mac, namespace, routes};
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
@@ -23,7 +24,7 @@ use cni_common::netlink::vlan::NewVlan;
 use cni_common::netns::Netns;
 use cni_common::owner::Owner;
 use cni_common::plugin::Call;
-use cni_common::result::{Attachment, Interface, IpConfig, Route};
+use cni_common::result::{Attachment, IpConfig, Route};
 use cni_common::undo::Undo;
 
 use crate::config::{Config, Mode};
@@ -349,13 +350,6 @@ impl<'a> Attempt<'a> {
     }
 
     fn result(&self, below: &Link, link: &Link, plan: Plan) -> Attachment {
-        let interface = |link: &Link, sandbox: Option<String>| Interface {
-            name: link.name.clone(),
-            mac: link.mac,
-            mtu: Some(link.mtu),
-            sandbox,
-            ..Interface::default()
-        };
         let sandbox = Some(self.call.netns_path.clone());
         let mut result = self.previous();
         if self.lists(below) {
