@@ -1,6 +1,8 @@
 //! Every plugin, and the chain, killed and failing at each of its system calls in turn.
 #![cfg(test)]
 
+mod crowd;
+
 use plumb_tests::faults::{Case, Fault, Leaves, Operation, try_all};
 use plumb_tests::{Container, Host, Value, conf, json};
 
