@@ -14,8 +14,8 @@ use cni_common::plugin::{About, Call, DelCall, GcCall, NetnsUse, Plugin, StatusC
 use cni_common::result::Attachment;
 use cni_common::version::SpecVersion;
 
-/// Does nothing, so that all that runs is the protocol.
-struct Idle;
+/// Changes nothing: all that runs is the protocol, and what a plugin decides from its configuration and a result.
+pub(crate) struct Idle<C>(pub(crate) fn(&Call<C>, Attachment) -> Result<(), Error>);
 
 /// Reads one key of each type.
 struct Keys;
@@ -34,8 +34,8 @@ impl Configuration for Keys {
     }
 }
 
-impl Plugin for Idle {
-    type Config = Keys;
+impl<C: Configuration> Plugin for Idle<C> {
+    type Config = C;
     const ABOUT: About = About {
         name: "idle",
         release: "0.0.0",
@@ -43,26 +43,33 @@ impl Plugin for Idle {
     };
     const NETNS: NetnsUse = NetnsUse::Ignored;
 
-    fn add(&self, call: &Call<Keys>) -> Result<Attachment, Error> {
-        Ok(call.previous.clone().unwrap_or_default())
+    fn add(&self, call: &Call<C>) -> Result<Attachment, Error> {
+        let previous = call.previous.clone().unwrap_or_default();
+        (self.0)(call, previous.clone())?;
+        Ok(previous)
     }
-    fn check(&self, _: &Call<Keys>) -> Result<(), Error> {
+    fn check(&self, _: &Call<C>) -> Result<(), Error> {
         Ok(())
     }
-    fn del(&self, _: &DelCall<Keys>) -> Result<(), Error> {
+    fn del(&self, _: &DelCall<C>) -> Result<(), Error> {
         Ok(())
     }
-    fn status(&self, _: &StatusCall<Keys>) -> Result<(), Error> {
+    fn status(&self, _: &StatusCall<C>) -> Result<(), Error> {
         Ok(())
     }
-    fn gc(&self, call: &GcCall<Keys>) -> Result<(), Error> {
+    fn gc(&self, call: &GcCall<C>) -> Result<(), Error> {
         call.valid_owners();
         Ok(())
     }
 }
 
-/// A configuration on stdin, under every command.
+/// A configuration on stdin, with a key of each type.
 pub(crate) fn configuration(data: &[u8]) {
+    serve_all(&Idle::<Keys>(|_, _| Ok(())), data);
+}
+
+/// A configuration on stdin of a plugin that changes nothing, under every command.
+pub(crate) fn serve_all<P: Plugin>(plugin: &P, data: &[u8]) {
     for command in Command::ALL {
         let lookup = |name: &str| {
             let value = match name {
@@ -70,11 +77,12 @@ pub(crate) fn configuration(data: &[u8]) {
                 "CNI_CONTAINERID" => "c1",
                 "CNI_IFNAME" => "eth0",
                 "CNI_NETNS" | "CNI_PATH" => "/nowhere",
+                "CNI_ARGS" => "IgnoreUnknown=1;K8S_POD_NAME=pod-3;MAC=02:00:00:00:00:01",
                 _ => return None,
             };
             Some(OsString::from(value))
         };
-        if let Err(refusal) = serve(&Idle, &lookup, data) {
+        if let Err(refusal) = serve(plugin, &lookup, data) {
             let json = Json::parse(refusal.to_json().as_bytes());
             assert!(json.is_ok(), "an error result is JSON");
         }

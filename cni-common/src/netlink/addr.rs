@@ -112,7 +112,7 @@ impl Rtnl {
 impl Address {
     /// Reads the body of an `RTM_NEWADDR`: `struct ifaddrmsg` (`linux/if_addr.h`), then attributes. `None` for one of
     /// another link: kernels before 4.20 do not filter.
-    fn decode(body: &[u8], index: u32) -> Option<Self> {
+    pub(super) fn decode(body: &[u8], index: u32) -> Option<Self> {
         let [_family, prefix, flags, scope] = *body.first_chunk()?;
         if number(body.get(4..)?)? != index {
             return None;

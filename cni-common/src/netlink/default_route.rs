@@ -27,7 +27,7 @@ impl Rtnl {
 }
 
 /// Metric and link of a route, if it is a default route of the main table.
-fn default_route(body: &[u8]) -> Option<(u32, u32)> {
+pub(super) fn default_route(body: &[u8]) -> Option<(u32, u32)> {
     let route = Described::decode(body)?;
     let shared = &route.shared;
     let is_default = shared.dst.is_default_route()

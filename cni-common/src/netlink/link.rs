@@ -101,7 +101,7 @@ impl Link {
     }
 
     /// Reads the body of an `RTM_NEWLINK`: `struct ifinfomsg` (linux/rtnetlink.h), then attributes.
-    fn decode(body: &[u8]) -> Option<Self> {
+    pub(super) fn decode(body: &[u8]) -> Option<Self> {
         const IFINFOMSG: usize = 16;
         const IF_OPER_UP: u8 = 6;
         let flags = number(body.get(8..)?)?;

@@ -21,6 +21,8 @@ pub mod macvlan;
 pub mod membership;
 pub mod neigh;
 mod pauses;
+#[cfg(any(test, fuzzing))]
+pub mod replies;
 mod request;
 pub mod route;
 pub mod rule;

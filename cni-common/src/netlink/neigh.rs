@@ -42,7 +42,7 @@ impl Rtnl {
 impl Neighbour {
     /// Reads the body of an `RTM_NEWNEIGH`: `struct ndmsg` (linux/neighbour.h), then attributes. `None` for one of
     /// another link, or whose Ethernet address is not known.
-    fn decode(body: &[u8], index: u32) -> Option<Self> {
+    pub(super) fn decode(body: &[u8], index: u32) -> Option<Self> {
         const UNKNOWN: u16 = libc::NUD_INCOMPLETE | libc::NUD_FAILED | libc::NUD_NOARP;
         if number(body.get(4..)?)? != index || u16_at(body, 8)? & UNKNOWN != 0 {
             return None;

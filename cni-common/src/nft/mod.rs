@@ -12,6 +12,8 @@ mod compile;
 mod expression;
 mod key;
 mod parse;
+#[cfg(any(test, fuzzing))]
+pub mod replies;
 mod statement;
 mod userdata;
 mod wire;

@@ -7,6 +7,8 @@ mod bridge;
 mod check;
 mod collect;
 mod config;
+#[cfg(test)]
+mod corpus_tests;
 mod detach;
 mod firewall;
 mod gateways;

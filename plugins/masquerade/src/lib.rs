@@ -7,6 +7,8 @@
 pub mod apply;
 pub mod check;
 pub mod config;
+#[cfg(test)]
+mod corpus_tests;
 pub mod inside;
 pub mod release;
 pub mod rules;

@@ -4,6 +4,8 @@
 mod assign;
 mod check;
 mod config;
+#[cfg(test)]
+mod corpus_tests;
 mod ipam;
 
 use std::process::ExitCode;
