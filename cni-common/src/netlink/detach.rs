@@ -9,7 +9,7 @@
 )]
 
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
@@ -18,6 +18,7 @@ use super::Rtnl;
 use super::connection::Connection;
 use super::error::Error;
 use super::link::{Link, deletion};
+use super::pauses::Pauses;
 use super::request::Family;
 
 /// How long the child may take to get at the kernel's lock before the caller does the work itself.
@@ -56,7 +57,7 @@ impl Rtnl {
 
     /// Looks the link up until it is gone: `true`; or until the child has given up: `false`.
     fn wait_until_gone(&mut self, link: &Link, child: Pid) -> Result<bool, Error> {
-        let begin = Instant::now();
+        let mut pauses = Pauses::new(PATIENCE);
         loop {
             let ended = match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::StillAlive) => false,
@@ -66,10 +67,9 @@ impl Rtnl {
             if self.link_by_index(link.index)?.is_none() {
                 return Ok(true);
             }
-            if ended || begin.elapsed() > PATIENCE {
+            if ended || !pauses.pause() {
                 return Ok(false);
             }
-            std::thread::sleep(Duration::from_micros(50));
         }
     }
 }
@@ -150,6 +150,7 @@ unsafe fn delete_and_exit(socket: RawFd, datagram: &[u8]) -> ! {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Instant;
 
     use super::*;
     use crate::ident::IfName;

@@ -10,7 +10,7 @@ pub(super) struct Pauses {
 }
 
 impl Pauses {
-    const SHORTEST: Duration = Duration::from_micros(100);
+    const SHORTEST: Duration = Duration::from_micros(50);
     const LONGEST: Duration = Duration::from_millis(5);
 
     pub(super) fn new(patience: Duration) -> Self {
