@@ -5,7 +5,7 @@
 //! stays in it wherever it is used: so a plugin enters seldom and works from outside.
 #![expect(
     unsafe_code,
-    reason = "the type of a namespace is read by an ioctl that nix does not wrap"
+    reason = "the type of a namespace and its cookie are read by calls that nix does not wrap"
 )]
 
 use core::fmt;
@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -200,6 +201,45 @@ fn enter(netns: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::sched::setns(netns, CloneFlags::CLONE_NEWNET)?)
 }
 
+/// What tells the calling thread's network namespace from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// No other namespace has had it since the machine was booted (`SO_NETNS_COOKIE`, kernel 5.14 and later).
+    Unique(u64),
+    /// The number of its file: when the namespace is gone, another one may get it.
+    Reused(u64),
+}
+
+impl Identity {
+    /// That of the calling thread's network namespace.
+    pub fn current() -> io::Result<Self> {
+        match cookie() {
+            Ok(cookie) => Ok(Self::Unique(cookie)),
+            Err(_) => Ok(Self::Reused(std::fs::metadata(CURRENT)?.ino())),
+        }
+    }
+}
+
+fn cookie() -> io::Result<u64> {
+    /// asm-generic/socket.h
+    const SO_NETNS_COOKIE: libc::c_int = 71;
+    let socket = UnixDatagram::unbound()?;
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of_val(&cookie)).map_err(io::Error::other)?;
+    // SAFETY: the kernel writes at most `length` bytes, the size of `cookie`, and both outlive the call.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(answer)?;
+    Ok(cookie)
+}
+
 /// Two files are the same namespace when device and inode are equal (namespaces(7)).
 fn identity(file: &File) -> io::Result<(u64, u64)> {
     let metadata = file.metadata()?;
@@ -210,6 +250,15 @@ fn identity(file: &File) -> io::Result<(u64, u64)> {
 mod tests {
     use super::*;
     use crate::testing::{private_netns, run};
+
+    #[test]
+    fn each_namespace_has_an_identity_of_its_own() {
+        private_netns();
+        let one = Identity::current().unwrap();
+        assert_eq!(Identity::current().unwrap(), one);
+        private_netns();
+        assert_ne!(Identity::current().unwrap(), one);
+    }
 
     #[test]
     fn what_is_absent_and_what_is_no_namespace_are_told_apart() {

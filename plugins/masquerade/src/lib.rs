@@ -173,15 +173,15 @@ pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<(), Error> 
     let families: Vec<Family> = plan.families().collect();
     // The last attachment to go holds the lock while it puts parameters back: look at them under it.
     let memory = Memory::open(config.restore_sysctls)?;
-    let wanted = sysctls::pending(sysctls::wanted(config, &families))?;
     let mut nft = open()?;
     if config.restore_sysctls {
         let table = rules::table();
         let sets = nft.sets(&table).step(|| "read the firewall")?;
         if sets.is_empty() {
-            memory.forget()?;
+            memory.begin()?;
         }
     }
+    let wanted = sysctls::pending(sysctls::wanted(config, &families))?;
     let mut changed = Vec::new();
     let remembering = config.restore_sysctls.then_some(&memory);
     let attached = apply::apply(&mut nft, plan, owner)

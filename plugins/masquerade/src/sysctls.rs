@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use cni_common::addr::Family;
@@ -13,6 +13,7 @@ use cni_common::code::Code;
 use cni_common::error::{Error, Step};
 use cni_common::json::{Json, Object, ObjectWriter, Problems};
 use cni_common::log;
+use cni_common::netns::Identity;
 use cni_common::sysctl::{self, Outcome};
 
 use crate::config::Config;
@@ -75,6 +76,8 @@ pub struct Changed {
 #[derive(Debug)]
 pub struct Memory {
     path: PathBuf,
+    /// What is remembered cannot be an earlier namespace's.
+    certain: bool,
     lock: Option<File>,
 }
 
@@ -86,12 +89,18 @@ impl Memory {
     }
 
     fn open_in(directory: &Path, remember: bool) -> Result<Self, Error> {
-        let netns = fs::metadata("/proc/thread-self/ns/net")
-            .step(|| "identify the network namespace")?
-            .ino();
-        let path = directory.join(format!("masquerade-sysctls-{netns}.json"));
+        let identity = Identity::current().step(|| "identify the network namespace")?;
+        let (name, certain) = match identity {
+            Identity::Unique(cookie) => (format!("cookie-{cookie}"), true),
+            Identity::Reused(number) => (number.to_string(), false),
+        };
+        let path = directory.join(format!("masquerade-sysctls-{name}.json"));
         if !remember && !path.exists() {
-            return Ok(Self { path, lock: None });
+            return Ok(Self {
+                path,
+                certain,
+                lock: None,
+            });
         }
         let naming = || format!("lock {}", directory.display());
         fs::create_dir_all(directory).step(naming)?;
@@ -104,11 +113,36 @@ impl Memory {
             .step(naming)?;
         Ok(Self {
             path,
+            certain,
             lock: Some(lock),
         })
     }
 
-    /// Forgets what an earlier life of the namespace's number left.
+    /// For the first attachment. What is remembered was left by a DEL that was killed, or somebody emptied the ruleset:
+    /// then the last attachment is to put it back, unless somebody else has changed it since. Or an earlier life of the
+    /// namespace's number left it: where that cannot be told, it is forgotten.
+    pub fn begin(&self) -> Result<(), Error> {
+        if !self.certain {
+            return self.forget();
+        }
+        let remembered = self.read()?;
+        let mut standing = Vec::new();
+        for change in &remembered {
+            let value = sysctl::read(&change.name).step(|| format!("read {}", change.name))?;
+            if value.as_deref() == Some(change.set.as_str()) {
+                standing.push(change.clone());
+            }
+        }
+        if standing.is_empty() {
+            self.forget()
+        } else if standing == remembered {
+            Ok(())
+        } else {
+            self.write(standing)
+        }
+    }
+
+    /// Forgets everything.
     pub fn forget(&self) -> Result<(), Error> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -148,6 +182,10 @@ impl Memory {
             return Ok(());
         }
         changes.push(change.clone());
+        self.write(changes)
+    }
+
+    fn write(&self, changes: Vec<Changed>) -> Result<(), Error> {
         let mut object = ObjectWriter::default();
         for change in changes {
             let values = ObjectWriter::default()
@@ -318,6 +356,33 @@ mod tests {
         );
         memory.forget().unwrap();
         memory.forget().unwrap();
+        assert_eq!(memory.read().unwrap(), []);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_may_be_an_earlier_namespaces_is_forgotten() {
+        let directory = std::env::temp_dir().join(format!("plumb-earlier-{}", std::process::id()));
+        let mut memory = Memory::open_in(&directory, true).unwrap();
+        // A parameter that every kernel has, as it is.
+        let name = "net/ipv4/ip_forward";
+        let standing = Changed {
+            name: name.into(),
+            was: "7".into(),
+            set: sysctl::read(name).unwrap().unwrap(),
+        };
+        let changed_since = Changed {
+            name: "net/ipv6/conf/all/forwarding".into(),
+            was: "7".into(),
+            set: "8".into(),
+        };
+        memory.remember(&standing).unwrap();
+        memory.remember(&changed_since).unwrap();
+        memory.certain = true;
+        memory.begin().unwrap();
+        assert_eq!(memory.read().unwrap(), [standing]);
+        memory.certain = false;
+        memory.begin().unwrap();
         assert_eq!(memory.read().unwrap(), []);
         fs::remove_dir_all(&directory).unwrap();
     }

@@ -89,19 +89,27 @@ fn what_was_switched_is_put_back_with_the_last_attachment() {
 }
 
 #[test]
-fn what_an_earlier_life_of_the_namespace_left_is_not_put_back() {
+fn what_a_del_that_was_killed_left_switched_is_put_back_by_the_next() {
     let world = World::new();
     let (c1, result) = world.with_container("c1");
+    let before = values(&world.host);
     let keys = json!({ "restoreSysctls": true });
     world.add(&c1, &result, keys.clone()).succeeds();
-    // The table went with the namespace, the file did not; its number was given out again.
-    world.host.sh("nft flush ruleset");
+    // The table goes before the settings.
+    world.host.sh("nft delete table inet plumb");
+    world.host.set_sysctl(V6, "2");
+    world.add(&c1, &result, keys.clone()).succeeds();
+    world.del(&c1).succeeds();
+    assert_eq!(world.host.sysctl(V4).as_deref(), Some("0"));
+    assert_eq!(
+        world.host.sysctl(V6).as_deref(),
+        Some("2"),
+        "somebody's since"
+    );
     world.host.set_sysctl(V6, "0");
     world.add(&c1, &result, keys).succeeds();
-    world.host.set_sysctl(V4, "1");
     world.del(&c1).succeeds();
-    assert_eq!(world.host.sysctl(V4).as_deref(), Some("1"));
-    assert_eq!(world.host.sysctl(V6).as_deref(), Some("0"));
+    assert_eq!(values(&world.host), before);
 }
 
 #[test]
