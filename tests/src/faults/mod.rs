@@ -27,7 +27,7 @@ use world::World;
 /// How many points of a case are tried where nothing else is said.
 const FEW: usize = 10;
 
-/// How often a program is recorded. The shortest record counts: the others looped, waiting for the kernel.
+/// How often a program is recorded. What it does every time counts: how often it looks whether the kernel is done varies.
 const RECORDS: usize = 3;
 
 /// How many failures are enough to look at.
@@ -46,6 +46,8 @@ pub struct Case {
     pub works: fn(&Host, &Container),
     /// What may stay after DEL.
     pub leaves: Leaves,
+    /// Whether ADD may be repeated without a DEL in between.
+    pub repeatable: bool,
 }
 
 /// What may stay on the host after DEL.
@@ -121,8 +123,8 @@ fn points(case: &Case, operation: Operation, fault: Fault) -> Vec<Point> {
             let record = on_a_host(case, |world| world.record(&program, operation));
             record::read(&record.unwrap_or_else(|why| panic!("{}: {why}", case.name)))
         });
-        let shortest = records.min_by_key(Vec::len).unwrap_or_default();
-        let calls = record::reachable(shortest).into_iter().map(|call| Point {
+        let always = record::in_all(&records.collect::<Vec<_>>());
+        let calls = record::reachable(always).into_iter().map(|call| Point {
             program: program.clone(),
             call,
         });

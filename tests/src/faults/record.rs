@@ -50,6 +50,16 @@ fn began(line: &str) -> Option<(&str, &str)> {
     (is_name && !name.is_empty()).then_some((pid, name))
 }
 
+/// The calls that are in every record, in the order of the first.
+pub(super) fn in_all(records: &[Vec<SystemCall>]) -> Vec<SystemCall> {
+    let Some((first, others)) = records.split_first() else {
+        return Vec::new();
+    };
+    let calls = first.iter();
+    let in_all = calls.filter(|call| others.iter().all(|record| record.contains(call)));
+    in_all.cloned().collect()
+}
+
 /// The calls that an injection hits first: it is for the Nth call of a name in every process, so one of a forked
 /// process is out of reach when its parent made as many before.
 pub(super) fn reachable(calls: Vec<SystemCall>) -> Vec<SystemCall> {
@@ -78,6 +88,17 @@ mod tests {
     fn brief(calls: &[SystemCall]) -> Vec<String> {
         let one = |call: &SystemCall| format!("{}{}{}", call.process, call.name, call.occurrence);
         calls.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_is_not_always_done_does_not_count() {
+        let long = read(TEXT);
+        let mut short = long.clone();
+        short.remove(2);
+        short.pop();
+        let always = in_all(&[long, short.clone()]);
+        assert_eq!(always, short);
+        assert!(in_all(&[]).is_empty());
     }
 
     #[test]

@@ -93,6 +93,10 @@ impl<'a> World<'a> {
             }
         };
         let hit = was_hit(&Strace::take_record());
+        if self.case.repeatable && number % 4 == 1 {
+            let result = self.add(None).unwrap_or_else(fatal);
+            self.check(&result);
+        }
         if number % 3 == 2 && self.case.leaves != Leaves::NothingButToGc {
             self.collect();
         } else {

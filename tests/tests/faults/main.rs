@@ -15,6 +15,9 @@ fn bridge(keys: &Value) -> Value {
             "bridge": "br0",
             "isGateway": true,
             "hairpinMode": true,
+            "ipMasq": true,
+            "macspoofchk": true,
+            "ipspoofchk": true,
             "mtu": 1400,
             "hostRoutes": [{ "dst": "10.9.0.0/16" }],
             "ipam": {
@@ -44,6 +47,7 @@ fn bridge_attach() -> Case {
         prepare: nothing,
         works: reaches_its_gateway,
         leaves: Leaves::Bridge("br0"),
+        repeatable: false,
     }
 }
 
@@ -78,6 +82,20 @@ fn vlan() -> Case {
         },
         works: reaches_its_gateway,
         leaves: Leaves::NothingButToGc,
+        repeatable: false,
+    }
+}
+
+/// On a bridge that is somebody else's.
+fn adopting_bridge_attach() -> Case {
+    Case {
+        name: "bridge-attach on a bridge of somebody else's",
+        prepare: |host, _| {
+            host.sh("ip link add br0 address 02:00:00:00:00:09 type bridge");
+            host.sh("echo 0 > /proc/sys/net/ipv6/conf/br0/accept_dad");
+            host.sh("ip addr add 10.1.0.1/24 dev br0; ip link set br0 up");
+        },
+        ..tidy_bridge_attach()
     }
 }
 
@@ -88,6 +106,7 @@ fn static_ipam() -> Case {
         prepare: nothing,
         works: nothing,
         leaves: Leaves::Nothing,
+        repeatable: true,
     }
 }
 
@@ -120,17 +139,16 @@ fn masquerade() -> Case {
         },
         works: nothing,
         leaves: Leaves::Nothing,
+        repeatable: true,
     }
 }
 
 fn chain() -> Case {
     let masquerade = conf("masquerade", json!({ "restoreSysctls": true }));
-    let [bridge] = &tidy_bridge_attach().chain[..] else {
-        panic!("a chain of one plugin")
-    };
+    let keys = json!({ "removeEmptyBridge": true, "ipForward": false, "ipMasq": false });
     Case {
         name: "bridge-attach and masquerade",
-        chain: vec![bridge.clone(), ("masquerade", masquerade)],
+        chain: vec![("bridge-attach", bridge(&keys)), ("masquerade", masquerade)],
         ..tidy_bridge_attach()
     }
 }
@@ -173,6 +191,11 @@ tests! {
         add_of_vlan_fails
         del_of_vlan_is_killed
         del_of_vlan_fails;
+    adopting_bridge_attach:
+        add_of_an_adopting_bridge_attach_is_killed
+        add_of_an_adopting_bridge_attach_fails
+        del_of_an_adopting_bridge_attach_is_killed
+        del_of_an_adopting_bridge_attach_fails;
     static_ipam:
         add_of_static_ipam_is_killed
         add_of_static_ipam_fails
