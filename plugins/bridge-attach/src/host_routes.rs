@@ -57,7 +57,12 @@ pub(crate) fn is_same(one: &Route, other: &Route) -> bool {
 /// Deletes the routes of ours through the bridge, or the gateway interface of one of its VLANs, whose gateway no attachment
 /// holds.
 pub(crate) fn remove_stale(rtnl: &mut Rtnl, carrier: &Link, bridge: &Link) -> Result<(), Error> {
-    let routes = rtnl.routes(carrier).map_err(Cause::cause)?;
+    let routes = match rtnl.routes(carrier) {
+        Ok(routes) => routes,
+        // Somebody removed the bridge meanwhile, and the routes went with it.
+        Err(error) if error.is_absent() => return Ok(()),
+        Err(error) => return Err(error.cause()),
+    };
     let ours = |route: &&Route| route.protocol == PROTOCOL_PLUMB;
     if !routes.iter().any(|route| ours(&route)) {
         return Ok(());
