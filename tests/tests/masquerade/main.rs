@@ -3,7 +3,6 @@
 #![cfg(test)]
 
 mod guard;
-mod half_way;
 mod ingress;
 mod iptables;
 mod life;
