@@ -50,6 +50,28 @@ fn began(line: &str) -> Option<(&str, &str)> {
     (is_name && !name.is_empty()).then_some((pid, name))
 }
 
+/// Without the later rounds of loops that sleep: they wait for the kernel, the longer the busier the machine is, and
+/// change nothing.
+pub(super) fn without_waiting(mut calls: Vec<SystemCall>) -> Vec<SystemCall> {
+    let mut names: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    calls.retain(|call| {
+        let names = names.entry(call.process).or_default();
+        names.push(call.name.clone());
+        !(1..=12).any(|round| is_waiting(names, round))
+    });
+    calls
+}
+
+/// Whether the last calls are the third equal round of so many, with a sleep in it.
+fn is_waiting(names: &[String], round: usize) -> bool {
+    let Some(start) = names.len().checked_sub(3 * round) else {
+        return false;
+    };
+    let mut rounds = names[start..].chunks(round);
+    let first = rounds.next().unwrap_or_default();
+    first.iter().any(|name| name.ends_with("nanosleep")) && rounds.all(|other| other == first)
+}
+
 /// The calls that are in every record, in the order of the first.
 pub(super) fn in_all(records: &[Vec<SystemCall>]) -> Vec<SystemCall> {
     let Some((first, others)) = records.split_first() else {
@@ -88,6 +110,24 @@ mod tests {
     fn brief(calls: &[SystemCall]) -> Vec<String> {
         let one = |call: &SystemCall| format!("{}{}{}", call.process, call.name, call.occurrence);
         calls.iter().map(one).collect()
+    }
+
+    #[test]
+    fn waiting_counts_twice() {
+        let round = "7 wait4(8) = 0\n7 clock_nanosleep(1) = 0\n";
+        let text = format!("{TEXT}{}7 exit_group(0)\n", round.repeat(9));
+        let calls = brief(&without_waiting(read(&text)));
+        let end = [
+            "0wait41",
+            "0clock_nanosleep1",
+            "0wait42",
+            "0clock_nanosleep2",
+            "0wait43",
+            "0exit_group1",
+        ];
+        assert_eq!(calls[6..], end);
+        let text = "7 open(a) = 3\n7 read(3) = 1\n".repeat(9);
+        assert_eq!(without_waiting(read(&text)).len(), 18);
     }
 
     #[test]
