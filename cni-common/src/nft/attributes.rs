@@ -37,6 +37,12 @@ impl<'a> Attributes<'a> {
         Some(u32::from_be_bytes(self.get(kind)?.try_into().ok()?))
     }
 
+    /// Whether these numbers are among them.
+    pub(super) fn are(self, numbers: &[(u16, u32)]) -> bool {
+        let mut numbers = numbers.iter();
+        numbers.all(|(kind, value)| self.number(*kind) == Some(*value))
+    }
+
     /// A 64 bit number in network byte order.
     pub(super) fn long(self, kind: u16) -> Option<u64> {
         Some(u64::from_be_bytes(self.get(kind)?.try_into().ok()?))

@@ -72,6 +72,12 @@ pub(super) enum Expr {
     Verdict(u32),
     /// Goes on in another chain of the table, and comes back (`NFT_JUMP`).
     Jump(String),
+    /// Loads the maximal segment size that the route allows (`NFT_RT_TCPMSS`), in host order.
+    RouteMss,
+    /// Turns two bytes from host into network order.
+    ToNetwork,
+    /// Writes two bytes into the option maximal segment size of TCP, unless what is there is lower.
+    WriteMss,
     /// Source NAT to the address in the register.
     Snat(Family),
     /// Source NAT to the address of the output interface.
@@ -150,6 +156,16 @@ pub(super) const PORTS: Bytes = Bytes {
     offset: 0,
     length: 4,
 };
+/// Where the flags of TCP stand (RFC 9293, 3.1).
+pub(super) const TCP_FLAGS: Bytes = Bytes {
+    base: Base::Transport,
+    offset: 13,
+    length: 1,
+};
+/// SYN among them.
+pub(super) const SYN: u8 = 2;
+/// `IPPROTO_TCP`.
+pub(super) const TCP: u8 = 6;
 /// `IPPROTO_UDP`.
 pub(super) const UDP: u8 = 17;
 /// `IPPROTO_ICMPV6`.
@@ -241,6 +257,13 @@ impl Code {
                 self.push(Expr::Cmp(Is::Equal, vec![0; 4]));
             }
             Statement::Counter => self.push(Expr::Counter),
+            Statement::TcpSyn => {
+                self.transport(TCP);
+                self.push(Expr::Payload(TCP_FLAGS));
+                self.push(Expr::Mask(vec![SYN]));
+                self.push(Expr::Cmp(Is::Not, vec![0]));
+            }
+            Statement::ClampMss(size) => self.clamp(*size),
             Statement::Masquerade => self.push(Expr::Masquerade),
             Statement::Snat(to) => {
                 let family = Family::of(*to);
@@ -291,6 +314,16 @@ impl Code {
     fn transport(&mut self, protocol: u8) {
         self.push(Expr::Meta(Meta::Transport));
         self.push(Expr::Cmp(Is::Equal, vec![protocol]));
+    }
+
+    fn clamp(&mut self, size: Option<u16>) {
+        if let Some(bytes) = size {
+            self.push(Expr::Immediate(bytes.to_be_bytes().to_vec()));
+        } else {
+            self.push(Expr::RouteMss);
+            self.push(Expr::ToNetwork);
+        }
+        self.push(Expr::WriteMss);
     }
 
     fn network(&mut self, offset: u32, length: u32) {

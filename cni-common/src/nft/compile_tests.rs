@@ -39,7 +39,7 @@ fn shown(expression: &Expr) -> String {
             format!(
                 "[ bitwise reg 1 = ( reg 1 &{} ) ^{} ]",
                 words(bits),
-                " 0x00000000".repeat(bits.len() / 4)
+                " 0x00000000".repeat(bits.len().div_ceil(4))
             )
         }
         Expr::Cmp(is, value) => format!("[ cmp {} reg 1{} ]", op(is), words(value)),
@@ -50,6 +50,9 @@ fn shown(expression: &Expr) -> String {
         Expr::Verdict(NF_DROP) => "[ immediate reg 0 drop ]".into(),
         Expr::Jump(chain) => format!("[ immediate reg 0 jump -> {chain} ]"),
         Expr::Verdict(other) => format!("[ immediate reg 0 {other} ]"),
+        Expr::RouteMss => "[ rt load tcpmss => reg 1 ]".into(),
+        Expr::ToNetwork => "[ byteorder reg 1 = hton(reg 1, 2, 2) ]".into(),
+        Expr::WriteMss => "[ exthdr write tcpopt reg 1 => 2b @ 2 + 2 ]".into(),
         Expr::Snat(Family::V4) => "[ nat snat ip addr_min reg 1 ]".into(),
         Expr::Snat(Family::V6) => "[ nat snat ip6 addr_min reg 1 ]".into(),
         Expr::Masquerade => "[ masq ]".into(),
@@ -365,4 +368,47 @@ fn every_prefix_length_comes_back() {
             assert_eq!(super::super::statement::line(&read), statement.to_string());
         }
     }
+}
+
+#[test]
+fn a_segment_size_that_the_route_allows() {
+    // nft --debug=netlink add rule inet plumb forward oifname br1 tcp flags syn tcp option maxseg size set rt mtu
+    compiles(
+        TableFamily::Inet,
+        &[
+            Statement::OutInterface(Is::Equal, "br1".into()),
+            Statement::TcpSyn,
+            Statement::ClampMss(None),
+        ],
+        &[
+            "[ meta load oifname => reg 1 ]",
+            "[ cmp eq reg 1 0x00317262 0x00000000 0x00000000 0x00000000 ]",
+            "[ meta load l4proto => reg 1 ]",
+            "[ cmp eq reg 1 0x00000006 ]",
+            "[ payload load 1b @ transport header + 13 => reg 1 ]",
+            "[ bitwise reg 1 = ( reg 1 & 0x00000002 ) ^ 0x00000000 ]",
+            "[ cmp neq reg 1 0x00000000 ]",
+            "[ rt load tcpmss => reg 1 ]",
+            "[ byteorder reg 1 = hton(reg 1, 2, 2) ]",
+            "[ exthdr write tcpopt reg 1 => 2b @ 2 + 2 ]",
+        ],
+    );
+}
+
+#[test]
+fn a_segment_size_in_bytes() {
+    // nft --debug=netlink add rule inet plumb forward tcp flags syn tcp option maxseg size set 1360
+    compiles(
+        TableFamily::Inet,
+        &[Statement::TcpSyn, Statement::ClampMss(Some(1360))],
+        &[
+            "[ meta load l4proto => reg 1 ]",
+            "[ cmp eq reg 1 0x00000006 ]",
+            "[ payload load 1b @ transport header + 13 => reg 1 ]",
+            "[ bitwise reg 1 = ( reg 1 & 0x00000002 ) ^ 0x00000000 ]",
+            "[ cmp neq reg 1 0x00000000 ]",
+            "[ immediate reg 1 0x00005005 ]",
+            "[ exthdr write tcpopt reg 1 => 2b @ 2 + 2 ]",
+        ],
+    );
 }

@@ -18,6 +18,14 @@ const NFT_REG_2: u32 = 2;
 const NFT_JUMP: u32 = 0xffff_fffd;
 /// `NFT_REG_VERDICT`.
 const NFT_REG_VERDICT: u32 = 0;
+/// `NFT_RT_TCPMSS`.
+const NFT_RT_TCPMSS: u32 = 3;
+/// `TCPOPT_MAXSEG` (RFC 9293, 3.2).
+const TCPOPT_MAXSEG: u8 = 2;
+/// The numbers of a byteorder expression that turns two bytes of register 1.
+const TO_NETWORK: [(u16, u32); 5] = [(1, NFT_REG_1), (2, NFT_REG_1), (3, 1), (4, 2), (5, 2)];
+/// The numbers of an exthdr expression that writes two bytes behind kind and length of a TCP option.
+const WRITE_MSS: [(u16, u32); 4] = [(7, NFT_REG_1), (3, 2), (4, 2), (6, 1)];
 /// `NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF | NFTA_FIB_F_PRESENT`.
 const FIB_BACK: u32 = 1 | 8 | 32;
 /// `NFT_FIB_RESULT_OIF`.
@@ -74,6 +82,13 @@ fn payload(register: u32, bytes: Bytes) -> (&'static str, Vec<DefaultNla>) {
             number(4, bytes.length),
         ],
     )
+}
+
+/// `NFTA_EXTHDR_SREG`, `_TYPE` (`TCPOPT_MAXSEG`), `_OFFSET`, `_LEN`, `_OP` (`NFT_EXTHDR_OP_TCPOPT`).
+fn write_mss() -> Vec<DefaultNla> {
+    let mut attributes = WRITE_MSS.map(|(kind, value)| number(kind, value)).to_vec();
+    attributes.insert(1, DefaultNla::new(2, vec![TCPOPT_MAXSEG]));
+    attributes
 }
 
 /// One expression as an element of a rule's list.
@@ -139,6 +154,14 @@ pub(super) fn encode(expression: &Expr) -> ListAttribute<ExpressionAttribute> {
                 vec![number(1, NFT_REG_VERDICT), nested(2, &[verdict])],
             )
         }
+        // NFTA_RT_KEY, _DREG
+        Expr::RouteMss => ("rt", vec![number(2, NFT_RT_TCPMSS), number(1, NFT_REG_1)]),
+        // NFTA_BYTEORDER_SREG, _DREG, _OP (NFT_BYTEORDER_HTON), _LEN, _SIZE
+        Expr::ToNetwork => (
+            "byteorder",
+            TO_NETWORK.map(|(kind, value)| number(kind, value)).to_vec(),
+        ),
+        Expr::WriteMss => ("exthdr", write_mss()),
         // NFTA_NAT_TYPE (NFT_NAT_SNAT), _FAMILY, _REG_ADDR_MIN
         Expr::Snat(family) => (
             "nat",
@@ -204,6 +227,21 @@ fn verdict(attributes: Attributes<'_>) -> Option<Expr> {
         NFT_JUMP => Some(Expr::Jump(attributes.text(2)?)),
         code => Some(Expr::Verdict(code)),
     }
+}
+
+fn nat(attributes: Attributes<'_>) -> Option<Expr> {
+    let family = [Family::V4, Family::V6]
+        .into_iter()
+        .find(|family| attributes.number(2) == Some(nat_family(*family)))?;
+    let to_one_address = attributes.number(1)? == 0
+        && attributes.number(3)? == NFT_REG_1
+        && attributes
+            .number(4)
+            .is_none_or(|register| register == NFT_REG_1)
+        && attributes.get(5).is_none()
+        // The kernel adds NF_NAT_RANGE_MAP_IPS by itself.
+        && attributes.number(7).unwrap_or(0) & !1 == 0;
+    to_one_address.then_some(Expr::Snat(family))
 }
 
 fn known(kind: &str, attributes: Attributes<'_>) -> Option<Expr> {
@@ -279,21 +317,17 @@ fn known(kind: &str, attributes: Attributes<'_>) -> Option<Expr> {
                 _ => None,
             }
         }
-        "nat" => {
-            let family = [Family::V4, Family::V6]
-                .into_iter()
-                .find(|family| attributes.number(2) == Some(nat_family(*family)))?;
-            let to_one_address = attributes.number(1)? == 0
-                && attributes.number(3)? == NFT_REG_1
-                && attributes
-                    .number(4)
-                    .is_none_or(|register| register == NFT_REG_1)
-                && attributes.get(5).is_none()
-                // The kernel adds NF_NAT_RANGE_MAP_IPS by itself.
-                && attributes.number(7).unwrap_or(0) & !1 == 0;
-            to_one_address.then_some(Expr::Snat(family))
-        }
+        "nat" => nat(attributes),
         // NFTA_MASQ_FLAGS, NFTA_MASQ_REG_PROTO_MIN
+        "rt" => (attributes.number(1)? == NFT_REG_1 && attributes.number(2)? == NFT_RT_TCPMSS)
+            .then_some(Expr::RouteMss),
+        "byteorder" => attributes.are(&TO_NETWORK).then_some(Expr::ToNetwork),
+        "exthdr" => {
+            let is_mss = attributes.get(2)? == [TCPOPT_MAXSEG];
+            // A destination register makes it a match.
+            let writes = attributes.get(1).is_none() && attributes.are(&WRITE_MSS);
+            (is_mss && writes).then_some(Expr::WriteMss)
+        }
         "masq" => (attributes.number(1).unwrap_or(0) == 0 && attributes.get(2).is_none())
             .then_some(Expr::Masquerade),
         "notrack" => Some(Expr::Notrack),

@@ -86,6 +86,14 @@ fn a_rule_of_each_kind() -> Vec<(&'static str, Vec<Statement>)> {
         ),
         (
             "forward",
+            vec![Statement::TcpSyn, Statement::ClampMss(None)],
+        ),
+        (
+            "forward",
+            vec![Statement::TcpSyn, Statement::ClampMss(Some(1360))],
+        ),
+        (
+            "forward",
             vec![
                 Statement::OutInterface(Is::Not, "br1".into()),
                 Statement::Jump("apart".into()),

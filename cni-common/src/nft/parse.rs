@@ -5,8 +5,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::TableFamily;
 use super::compile::{
     ARP_SENDER, Base, Bytes, CONNTRACK_INFO, Expr, ICMPV6, ICMPV6_TYPE, Meta, NF_ACCEPT, NF_DROP,
-    PORTS, Side, UDP, conntrack_established, ct_state_bits, ether_type, mask, nfproto, padded,
-    place,
+    PORTS, SYN, Side, TCP, TCP_FLAGS, UDP, conntrack_established, ct_state_bits, ether_type, mask,
+    nfproto, padded, place,
 };
 use super::statement::{EtherType, Field, Is, Place, Statement};
 use crate::addr::{Cidr, Family};
@@ -62,11 +62,22 @@ pub(super) fn parse(table: TableFamily, expressions: &[Expr]) -> Option<Vec<Stat
                 Statement::NoRouteBack
             }
             Expr::Immediate(value) => {
-                let [Expr::Snat(family), after @ ..] = rest else {
+                let (used, after) = rest.split_first()?;
+                rest = after;
+                if let Expr::Snat(family) = used {
+                    Statement::Snat(to_address(*family, value)?)
+                } else {
+                    let bytes = <[u8; 2]>::try_from(value.as_slice()).ok()?;
+                    let size = (*used == Expr::WriteMss).then_some(u16::from_be_bytes(bytes))?;
+                    Statement::ClampMss(Some(size))
+                }
+            }
+            Expr::RouteMss => {
+                let [Expr::ToNetwork, Expr::WriteMss, after @ ..] = rest else {
                     return None;
                 };
                 rest = after;
-                Statement::Snat(to_address(*family, value)?)
+                Statement::ClampMss(None)
             }
             Expr::Masquerade => Statement::Masquerade,
             Expr::Notrack => Statement::Notrack,
@@ -85,6 +96,8 @@ pub(super) fn parse(table: TableFamily, expressions: &[Expr]) -> Option<Vec<Stat
             | Expr::Lookup(..)
             | Expr::Verdict(_)
             | Expr::Snat(_)
+            | Expr::ToNetwork
+            | Expr::WriteMss
             | Expr::Reject
             | Expr::Other(_) => return None,
         };
@@ -181,6 +194,17 @@ fn with_meta<'a>(
 
 /// What follows the loading of the transport protocol.
 fn transport(rest: &[Expr]) -> Option<(Statement, &[Expr])> {
+    if let [
+        Expr::Cmp(Is::Equal, protocol),
+        Expr::Payload(TCP_FLAGS),
+        Expr::Mask(flags),
+        Expr::Cmp(Is::Not, none),
+        after @ ..,
+    ] = rest
+    {
+        let syn = *protocol == [TCP] && *flags == [SYN] && *none == [0];
+        return syn.then_some((Statement::TcpSyn, after));
+    }
     let [
         Expr::Cmp(Is::Equal, protocol),
         Expr::Payload(bytes),

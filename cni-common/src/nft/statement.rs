@@ -101,6 +101,11 @@ pub enum Statement {
     NoRouteBack,
     /// `counter`.
     Counter,
+    /// `tcp flags syn`: the packet begins a TCP connection, or accepts one.
+    TcpSyn,
+    /// `tcp option maxseg size set rt mtu`, or to a number of bytes: lowers the maximal segment size (RFC 9293, 3.7.1) that a
+    /// TCP packet announces, to what the MTU of its route leaves, or to that. The kernel never raises it.
+    ClampMss(Option<u16>),
     /// `masquerade`.
     Masquerade,
     /// `snat ip to 192.0.2.1`.
@@ -176,6 +181,9 @@ impl fmt::Display for Statement {
             Self::Established(Is::Not) => f.write_str("ct state ! established,related"),
             Self::NoRouteBack => f.write_str("fib saddr . iif oif missing"),
             Self::Counter => f.write_str("counter"),
+            Self::TcpSyn => f.write_str("tcp flags syn"),
+            Self::ClampMss(None) => f.write_str("tcp option maxseg size set rt mtu"),
+            Self::ClampMss(Some(bytes)) => write!(f, "tcp option maxseg size set {bytes}"),
             Self::Masquerade => f.write_str("masquerade"),
             Self::Snat(to) => write!(f, "snat {} to {to}", protocol(Family::of(*to))),
             Self::Notrack => f.write_str("notrack"),
