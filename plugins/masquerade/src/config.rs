@@ -29,6 +29,15 @@ pub enum Ingress {
     Isolated,
 }
 
+/// To what the maximal segment size is lowered that TCP connections through the host agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mss {
+    /// To what the MTU of the route leaves.
+    OfRoute,
+    /// To so many bytes.
+    Bytes(u16),
+}
+
 /// The keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -36,6 +45,8 @@ pub struct Config {
     pub masquerade: bool,
     /// `sources`: networks behind the containers, translated and guarded like the containers' own addresses.
     pub sources: Vec<Cidr>,
+    /// `exclude`: destinations that see the true source.
+    pub exclude: Vec<Cidr>,
     /// `outInterface`: only what leaves by this interface is translated.
     pub out_interface: Option<IfName>,
     /// `toSource`: the address that the outside sees, at most one of a family; without one, that of the
@@ -43,6 +54,8 @@ pub struct Config {
     pub to_source: Vec<IpAddr>,
     /// `forward`.
     pub forward: Forward,
+    /// `clampMss`.
+    pub clamp_mss: Option<Mss>,
     /// `ingressPolicy`.
     pub ingress: Ingress,
     /// `ipForward`: whether forwarding is switched on for each family in use.
@@ -58,9 +71,11 @@ impl Default for Config {
         Self {
             masquerade: true,
             sources: Vec::new(),
+            exclude: Vec::new(),
             out_interface: None,
             to_source: Vec::new(),
             forward: Forward::Open,
+            clamp_mss: None,
             ingress: Ingress::Open,
             ip_forward: true,
             bridge_nf_call: None,
@@ -74,6 +89,12 @@ impl Config {
     pub fn to_source(&self, family: Family) -> Option<IpAddr> {
         let mut addresses = self.to_source.iter().copied();
         addresses.find(|address| Family::of(*address) == family)
+    }
+
+    /// The destinations of a family that see the true source.
+    pub fn excluded(&self, family: Family) -> impl Iterator<Item = Cidr> {
+        let of_family = move |excluded: &Cidr| excluded.family() == family;
+        self.exclude.iter().copied().filter(of_family)
     }
 
     /// The networks behind the containers that are of a family.
@@ -112,6 +133,13 @@ impl Configuration for Config {
         Self {
             masquerade: flag("masquerade").unwrap_or(!is_firewall),
             sources,
+            exclude: object
+                .items("exclude")
+                .iter()
+                .filter_map(Value::parse::<Cidr>)
+                .map(Cidr::network)
+                .collect(),
+            clamp_mss: object.get("clampMss").as_ref().and_then(read_mss),
             out_interface: object.parse_with("outInterface", IfName::parse),
             to_source,
             forward: object
@@ -177,6 +205,15 @@ fn read_forward(value: &Value<'_>) -> Forward {
     }
 }
 
+fn read_mss(value: &Value<'_>) -> Option<Mss> {
+    if let cni_common::json::Json::Bool(on) = value.json() {
+        return on.then_some(Mss::OfRoute);
+    }
+    // From what every host must take in (RFC 9293, 3.7.1) to what fits into a packet.
+    let size = u16::try_from(value.integer(536..=65495)?).ok()?;
+    Some(Mss::Bytes(size))
+}
+
 fn read_ingress(value: &Value<'_>) -> Ingress {
     match value.string() {
         Some("open" | "") | None => Ingress::Open,
@@ -204,137 +241,5 @@ fn check_backend(value: &Value<'_>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use cni_common::args::CniArgs;
-    use cni_common::env::Command;
-    use cni_common::error::Error;
-    use cni_common::json::{Json, Object, Problems};
-    use cni_common::version::SpecVersion;
-
-    use super::*;
-
-    fn read(text: &str) -> Result<Config, Error> {
-        let json = Json::parse(text.as_bytes())?;
-        let problems = Problems::default();
-        let config = Config::read(&Input {
-            object: Object::root(&json, &problems)?,
-            args: &CniArgs::default(),
-            container: None,
-            version: SpecVersion::NEWEST,
-            command: Command::Add,
-        });
-        problems.finish().map(|()| config)
-    }
-
-    #[test]
-    fn without_keys_everything_is_at_its_default() {
-        assert_eq!(read("{}").unwrap(), Config::default());
-        let empty = r#"{"toSource": "", "outInterface": "", "forward": "", "sources": null}"#;
-        assert_eq!(read(empty).unwrap(), Config::default());
-    }
-
-    #[test]
-    fn every_key_is_read() {
-        let config = read(
-            r#"{"sources": ["192.168.102.7/24", "fd00:1::/48", "192.168.102.0/24"], "outInterface": "eth0",
-                "toSource": ["203.0.113.2", "2001:db8::2"], "forward": "stateful", "ipForward": false,
-                "bridgeNfCall": true, "restoreSysctls": true, "masquerade": false,
-                "ingressPolicy": "same-bridge", "backend": "iptables"}"#,
-        )
-        .unwrap();
-        assert_eq!(config.sources(Family::V4).count(), 1);
-        assert_eq!(
-            config.sources(Family::V4).next(),
-            Some("192.168.102.0/24".parse().unwrap())
-        );
-        assert_eq!(
-            config.to_source(Family::V6),
-            Some("2001:db8::2".parse().unwrap())
-        );
-        assert_eq!(config.forward, Forward::Stateful);
-        assert_eq!(config.out_interface.unwrap().as_str(), "eth0");
-        assert!(!config.ip_forward && config.restore_sysctls && !config.masquerade);
-        assert_eq!(config.ingress, Ingress::SameBridge);
-        assert_eq!(config.bridge_nf_call, Some(true));
-        let one = read(r#"{"toSource": "203.0.113.2"}"#).unwrap();
-        assert_eq!(one.to_source(Family::V6), None);
-        assert!(one.to_source(Family::V4).is_some());
-    }
-
-    #[test]
-    fn as_firewall_it_does_what_the_reference_plugin_does() {
-        let config = read(r#"{"type": "firewall", "ingressPolicy": "isolated"}"#).unwrap();
-        assert!(!config.masquerade && !config.ip_forward);
-        assert_eq!(config.ingress, Ingress::Isolated);
-        let asked = read(r#"{"type": "firewall", "masquerade": true, "ipForward": true}"#).unwrap();
-        assert!(asked.masquerade && asked.ip_forward);
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_with_key_value_and_rule() {
-        for (text, words) in [
-            (
-                r#"{"sources": ["0.0.0.0/0"]}"#,
-                "sources[0]: \"0.0.0.0/0\" is everything",
-            ),
-            (
-                r#"{"sources": ["10.0.0.0/8", "224.0.0.0/4"]}"#,
-                "sources[1]: \"224.0.0.0/4\" cannot be the source",
-            ),
-            (
-                r#"{"sources": ["10.0.0.1"]}"#,
-                "sources[0]: \"10.0.0.1\" is not an address with a prefix length",
-            ),
-            (
-                r#"{"toSource": ["10.0.0.1", "10.0.0.2"]}"#,
-                "toSource[1]: \"10.0.0.2\" is a second IPv4 address",
-            ),
-            (r#"{"toSource": "::"}"#, "toSource: \"::\" cannot be"),
-            (
-                r#"{"toSource": "10.0.0.1/24"}"#,
-                "toSource: \"10.0.0.1/24\" is not an IPv4 or IPv6 address",
-            ),
-            (
-                r#"{"outInterface": "a/b"}"#,
-                "outInterface: interface name \"a/b\"",
-            ),
-            (
-                r#"{"forward": "closed"}"#,
-                "forward: \"closed\" must be \"open\" or \"stateful\"",
-            ),
-            (
-                r#"{"ingressPolicy": "closed"}"#,
-                "ingressPolicy: \"closed\" must be \"open\", \"same-bridge\" or \"isolated\"",
-            ),
-            (
-                r#"{"backend": "firewalld"}"#,
-                "backend: \"firewalld\" is not supported",
-            ),
-            (
-                r#"{"backend": "iptabels"}"#,
-                "backend: \"iptabels\" must be \"auto\", \"nftables\" or \"iptables\"",
-            ),
-        ] {
-            let refused = read(text).unwrap_err();
-            assert_eq!(refused.code().number(), 7, "{text}");
-            assert!(refused.to_string().contains(words), "{refused}");
-        }
-        for text in [
-            r#"{"ipForward": "no"}"#,
-            r#"{"sources": "10.0.0.0/8"}"#,
-            r#"{"toSource": 7}"#,
-        ] {
-            assert_eq!(read(text).unwrap_err().code().number(), 6, "{text}");
-        }
-    }
-
-    #[test]
-    fn all_faults_are_told_at_once() {
-        let refused = read(r#"{"forward": "x", "toSource": "y"}"#).unwrap_err();
-        let text = refused.to_string();
-        assert!(
-            text.contains("forward:") && text.contains("toSource:"),
-            "{text}"
-        );
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ use cni_common::nft::{
 };
 use cni_common::owner::{hash, short};
 
-use crate::config::{Config, Forward, Ingress};
+use crate::config::{Config, Forward, Ingress, Mss};
 
 /// Source NAT.
 pub const POSTROUTING: BaseChain = BaseChain {
@@ -285,6 +285,18 @@ fn rules(config: &Config, inside: &Inside, subnet: Subnet, set: &str) -> Vec<Rul
             translation(config, inside, family, &within, source),
         );
     }
+    if let Some(size) = config.clamp_mss {
+        for place in core::iter::once(&containers).chain(&sources) {
+            rule(
+                FORWARD,
+                clamp(size, Statement::Source(Is::Equal, place.clone())),
+            );
+            rule(
+                FORWARD,
+                clamp(size, Statement::Destination(Is::Equal, place.clone())),
+            );
+        }
+    }
     if config.forward == Forward::Stateful {
         for destination in &within {
             rule(FORWARD, guard(inside, &within, destination));
@@ -355,8 +367,8 @@ fn translation(
         (None, Inside::Addresses) => {}
     }
     statements.push(Statement::Source(Is::Equal, source.clone()));
-    let multicast = multicast(family).map(Place::Net);
-    for destination in within.iter().cloned().chain(multicast) {
+    let others = multicast(family).into_iter().chain(config.excluded(family));
+    for destination in within.iter().cloned().chain(others.map(Place::Net)) {
         statements.push(Statement::Destination(Is::Not, destination));
     }
     statements.push(match config.to_source(family) {
@@ -364,6 +376,15 @@ fn translation(
         None => Statement::Masquerade,
     });
     statements
+}
+
+/// Both ends of a connection announce how large a segment they take.
+fn clamp(size: Mss, end: Statement) -> Vec<Statement> {
+    let bytes = match size {
+        Mss::OfRoute => None,
+        Mss::Bytes(bytes) => Some(bytes),
+    };
+    vec![end, Statement::TcpSyn, Statement::ClampMss(bytes)]
 }
 
 /// What comes from outside is dropped unless the network began it. Bridged frames have the same interface on

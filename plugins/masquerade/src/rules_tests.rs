@@ -274,3 +274,35 @@ fn isolated_networks_meet_in_a_chain_of_their_own() {
         [apart[0], apart[1], among]
     );
 }
+
+#[test]
+fn excluded_destinations_are_left_out_of_the_translation() {
+    let config = Config {
+        exclude: cidrs(&["10.96.0.0/12", "fd00:2::/64"]),
+        ..Config::default()
+    };
+    assert_eq!(
+        shown(&config, &bridge(), &["10.77.0.8/16"]),
+        [
+            "postrouting: oifname != \"br1\" ip saddr @NET ip daddr != 10.77.0.0/16 ip daddr != 224.0.0.0/4 \
+          ip daddr != 10.96.0.0/12 masquerade"
+        ]
+    );
+}
+
+#[test]
+fn the_segment_size_is_lowered_both_ways() {
+    let config = Config {
+        masquerade: false,
+        clamp_mss: Some(Mss::OfRoute),
+        ..Config::default()
+    };
+    let lowered = "tcp flags syn tcp option maxseg size set rt mtu";
+    assert_eq!(
+        shown(&config, &bridge(), &["fd00::8/64"]),
+        [
+            format!("forward: ip6 saddr @NET {lowered}"),
+            format!("forward: ip6 daddr @NET {lowered}"),
+        ]
+    );
+}

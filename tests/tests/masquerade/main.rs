@@ -7,6 +7,7 @@ mod ingress;
 mod iptables;
 mod life;
 mod many;
+mod mss;
 mod routers;
 mod settings;
 mod translation;

@@ -192,3 +192,14 @@ fn the_bridge_is_the_one_that_the_result_names_where_no_route_leads_to_it() {
     world.add(&c1, &result, json!({})).succeeds();
     assert_eq!(inside(&world), None);
 }
+
+#[test]
+fn excluded_destinations_see_the_container() {
+    let world = World::new();
+    let (c1, result) = world.with_container("c1");
+    let keys = json!({ "exclude": ["203.0.113.0/24"] });
+    world.add(&c1, &result, keys).succeeds();
+    let seen_as = |address| seen(&c1, &world.internet, address);
+    assert_eq!(seen_as(INTERNET[0]).as_deref(), Some("10.77.0.2"));
+    assert_eq!(seen_as(INTERNET[1]).as_deref(), Some(UPLINK[1]));
+}
