@@ -3,6 +3,7 @@
 use cni_common::nft::line;
 
 use super::*;
+use crate::config::{Forward, Ingress, Mss};
 
 fn network(name: &str) -> NetworkName {
     NetworkName::parse(name).unwrap()
