@@ -9,6 +9,7 @@ mod check;
 mod concurrent;
 mod del;
 mod documentation;
+mod examples;
 mod failing_ipam;
 mod failure;
 mod gc;
