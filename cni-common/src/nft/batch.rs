@@ -121,6 +121,12 @@ impl Batch {
         self.push(doing, &wire::delete_rule(table, chain, handle), 0);
     }
 
+    /// Deletes a chain, which must be empty and which no rule may lead to any more.
+    pub fn delete_chain(&mut self, table: &Table, name: &str) {
+        let doing = format!("delete chain {table} {name}");
+        self.push(doing, &wire::delete_chain(table, name), 0);
+    }
+
     /// Deletes a set, which no rule may refer to any more.
     pub fn delete_set(&mut self, table: &Table, name: &str) {
         let doing = format!("delete set {table} {name}");

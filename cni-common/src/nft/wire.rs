@@ -133,6 +133,11 @@ pub(super) fn new_regular_chain(table: &Table, name: &str) -> NetfilterMessage {
     message(table.family, NfTablesMessage::NewChain(inner))
 }
 
+pub(super) fn delete_chain(table: &Table, name: &str) -> NetfilterMessage {
+    let inner = chain_message(table, name);
+    message(table.family, NfTablesMessage::DeleteChain(inner))
+}
+
 pub(super) fn get_chain(table: &Table, name: &str) -> NetfilterMessage {
     let inner = chain_message(table, name);
     message(table.family, NfTablesMessage::GetChain(inner))

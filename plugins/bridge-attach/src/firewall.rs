@@ -13,7 +13,7 @@ use cni_common::undo::Undo;
 use crate::config::{Config, SpoofCheck};
 use crate::plan::Plan;
 use crate::spoof::{self, Guard, Leaving};
-use crate::{masq, names};
+use crate::{masq, names, reference};
 
 /// The guard of a port, where one is configured. Before the addresses are known it lets none pass but those of a
 /// DHCP client.
@@ -55,14 +55,33 @@ pub(crate) fn remove(call: &DelCall<Config>) -> Result<(), Error> {
     let owner = call.owner();
     let mut outcome = Ok(());
     if call.config.masquerade {
-        outcome = masq::remove(&owner, &recorded_addresses(call));
+        let addresses = recorded_addresses(call);
+        outcome = masq::remove(&owner, &addresses);
+        if !is_made_by_us(call, &owner) {
+            outcome = outcome.and(reference::remove_masquerade(&owner, &addresses));
+        }
     }
     if call.config.spoof_check != SpoofCheck::Off {
         let expected = expected_guard(call, &owner);
         let leaving = Leaving::Of(&owner, expected.as_ref());
         outcome = outcome.and(spoof::release(&leaving));
+        if !is_made_by_us(call, &owner) {
+            outcome = outcome.and(reference::remove_spoof_check(&owner));
+        }
     }
     outcome
+}
+
+/// Whether the result of the ADD, where there is one, tells that this plugin made the attachment.
+fn is_made_by_us(call: &DelCall<Config>, owner: &Owner) -> bool {
+    let ours = names::host_name(owner).ok();
+    call.previous.as_ref().is_some_and(|previous| {
+        let mut all = previous.interfaces.iter();
+        all.any(|interface| {
+            ours.as_ref()
+                .is_some_and(|ours| interface.name == ours.as_str())
+        })
+    })
 }
 
 fn recorded_addresses(call: &DelCall<Config>) -> Vec<IpAddr> {

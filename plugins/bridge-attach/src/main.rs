@@ -18,6 +18,7 @@ mod names;
 mod plan;
 mod plugin;
 mod policy;
+mod reference;
 mod spoof;
 mod uplink;
 mod vlan_gateway;

@@ -18,6 +18,7 @@ mod masq;
 mod names;
 mod options;
 mod policy;
+mod reference;
 mod routes;
 mod spoof;
 mod uplink;

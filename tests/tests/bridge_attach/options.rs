@@ -38,7 +38,7 @@ fn a_bridge_that_is_made_has_the_options() {
 #[test]
 fn a_bridge_that_is_there_must_have_the_options_and_is_not_changed() {
     let (host, _ipam) = host();
-    host.sh("ip link add br0 type bridge forward_delay 400; ip link set br0 up");
+    host.sh("ip link add br0 type bridge forward_delay 400; ip link set br0 addrgenmode none up");
     let before = host.state();
     let conf = layer2(json!({ "stp": true, "forwardDelay": 15, "ageingTime": 300 }));
     plugin(&host).add(&host.container("c1"), &conf).fails_with(
