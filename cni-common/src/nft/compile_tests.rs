@@ -3,6 +3,7 @@
 use core::fmt::Write;
 
 use super::super::parse::parse;
+use super::super::statement::{EtherType, Field};
 use super::*;
 
 /// Renders an expression in the form of libnftnl's debugging output (`nft --debug=netlink`).

@@ -6,7 +6,8 @@ use netlink_packet_core::{DefaultNla, Emitable, NLA_F_NESTED};
 use netlink_packet_netfilter::nftables::{ExpressionAttribute, Expressions, ListAttribute};
 
 use super::attributes::Attributes;
-use super::compile::{Base, Bytes, Expr, Meta};
+use super::compile::{Expr, Meta};
+use super::fields::{Base, Bytes};
 use super::statement::Is;
 use crate::addr::Family;
 

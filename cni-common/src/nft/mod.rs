@@ -10,6 +10,7 @@ mod attributes;
 mod batch;
 mod compile;
 mod expression;
+mod fields;
 mod key;
 mod parse;
 #[cfg(any(test, fuzzing))]

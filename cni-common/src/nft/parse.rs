@@ -4,9 +4,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::TableFamily;
 use super::compile::{
-    ARP_SENDER, Base, Bytes, CONNTRACK_INFO, Expr, ICMPV6, ICMPV6_TYPE, Meta, NF_ACCEPT, NF_DROP,
-    PORTS, SYN, Side, TCP, TCP_FLAGS, UDP, conntrack_established, ct_state_bits, ether_type, mask,
-    nfproto, padded, place,
+    CONNTRACK_INFO, Expr, Meta, NF_ACCEPT, NF_DROP, Side, conntrack_established, ct_state_bits,
+    mask, nfproto, padded,
+};
+use super::fields::{
+    ARP_SENDER, Base, Bytes, ICMPV6, ICMPV6_TYPE, PORTS, SYN, TCP, TCP_FLAGS, UDP, ether_type,
+    place,
 };
 use super::statement::{EtherType, Field, Is, Place, Statement};
 use crate::addr::{Cidr, Family};
