@@ -11,7 +11,7 @@ use crate::log;
 use crate::netlink::addr::Detection;
 use crate::netlink::link::Link;
 use crate::netlink::route::Route;
-use crate::netlink::{Rtnl, addr, route};
+use crate::netlink::{Rtnl, addr, multipath};
 use crate::netns::Netns;
 use crate::sysctl::{self, Outcome};
 
@@ -90,7 +90,7 @@ impl Inside {
             .map(|cidr| addr::add_with(link, *cidr, setup.detection));
         let requests = core::iter::once(up.request())
             .chain(addresses)
-            .chain(route::add_all(link, setup.routes));
+            .chain(multipath::add_all(link, setup.routes));
         self.rtnl.batch(requests.collect()).map_err(Cause::cause)
     }
 

@@ -19,6 +19,7 @@ mod frame;
 pub mod link;
 pub mod macvlan;
 pub mod membership;
+pub mod multipath;
 pub mod neigh;
 mod pauses;
 #[cfg(any(test, fuzzing))]

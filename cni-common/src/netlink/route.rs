@@ -6,8 +6,8 @@ use std::time::Duration;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHop,
-    RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+    RouteType,
 };
 
 use super::addr::family_of;
@@ -68,7 +68,7 @@ impl Route {
         }
     }
 
-    fn described(&self, link: &Link) -> String {
+    pub(super) fn described(&self, link: &Link) -> String {
         let mut text = if self.dst.is_default_route() {
             String::from("default")
         } else {
@@ -87,7 +87,7 @@ impl Route {
         text
     }
 
-    fn message(&self, link: &Link) -> RouteMessage {
+    pub(super) fn message(&self, link: &Link) -> RouteMessage {
         let mut message = RouteMessage::default();
         message.header.address_family = family_of(self.dst);
         message.header.destination_prefix_length = self.dst.prefix();
@@ -137,65 +137,6 @@ pub fn add(link: &Link, route: &Route) -> Request<Rtnetlink> {
         &route.message(link),
     )
     .with(NLM_F_CREATE)
-}
-
-/// Adds routes. Those of IPv4 that differ in their gateways alone become one with several next hops, as the kernel makes it
-/// of IPv6's by itself; else the last one would win.
-pub fn add_all(link: &Link, routes: &[Route]) -> Vec<Request<Rtnetlink>> {
-    let mut requests = Vec::new();
-    for (place, first) in routes.iter().enumerate() {
-        let alike = |other: &Route| {
-            let one = Route {
-                gw: other.gw,
-                ..*first
-            };
-            first.dst.family() == Family::V4
-                && first.gw.is_some()
-                && other.gw.is_some()
-                && one == *other
-        };
-        if routes.iter().take(place).any(alike) {
-            continue;
-        }
-        let more: Vec<IpAddr> = routes
-            .iter()
-            .skip(place + 1)
-            .filter(|other| alike(other))
-            .filter_map(|other| other.gw)
-            .collect();
-        requests.push(if more.is_empty() {
-            add(link, first)
-        } else {
-            add_multipath(link, first, &more)
-        });
-    }
-    requests
-}
-
-/// Adds a route with further next hops.
-fn add_multipath(link: &Link, route: &Route, more: &[IpAddr]) -> Request<Rtnetlink> {
-    let mut message = route.message(link);
-    message.attributes.retain(|attribute| {
-        !matches!(
-            attribute,
-            RouteAttribute::Oif(_) | RouteAttribute::Gateway(_)
-        )
-    });
-    let hops = route.gw.iter().chain(more).map(|gw| {
-        let mut hop = RouteNextHop::default();
-        hop.interface_index = link.index;
-        hop.attributes = vec![RouteAttribute::Gateway((*gw).into())];
-        hop
-    });
-    message
-        .attributes
-        .push(RouteAttribute::MultiPath(hops.collect()));
-    let doing = format!(
-        "add route {}, and {} gateways more",
-        route.described(link),
-        more.len()
-    );
-    Request::new(doing, libc::RTM_NEWROUTE, &message).with(NLM_F_CREATE)
 }
 
 /// Adds a route; fails with `EEXIST` when there is one of this destination, table and metric, whatever its gateway.
