@@ -83,7 +83,7 @@ impl Found {
     }
 
     /// Compares its routes. Every recorded one must be there: the same destination, table and metric, and the
-    /// recorded gateway, if one is. More routes are nobody's concern.
+    /// recorded gateway, MTU and segment size, where they are. More routes are nobody's concern.
     ///
     /// # Errors
     /// Code 102 when one is missing.
@@ -101,13 +101,22 @@ impl Found {
                         .is_none_or(|wanted| found.priority.unwrap_or(0) == wanted)
                 })
                 .collect();
-            if candidates
+            let what = format!("route to {}", route.dst);
+            let mut by_it = candidates
                 .iter()
-                .any(|found| gw.is_none() || found.gw == gw)
-            {
+                .filter(|found| gw.is_none() || found.gw == gw);
+            if let Some(found) = by_it.next() {
+                for (name, wanted, found) in [
+                    ("mtu", route.mtu, found.mtu),
+                    ("advmss", route.advmss, found.advmss),
+                ] {
+                    if wanted.is_some() && wanted != found {
+                        let what = format!("{name} of the {what}");
+                        return Err(drift(&what, shown(wanted), shown(found)));
+                    }
+                }
                 continue;
             }
-            let what = format!("route to {}", route.dst);
             let found = candidates.first().map_or_else(
                 || String::from("none"),
                 |found| format!("gateway {}", shown(found.gw)),

@@ -22,10 +22,11 @@ use crate::config::Config;
 use crate::firewall;
 use crate::host_routes;
 use crate::masq;
-use crate::names;
+use crate::names::{self, Mark};
 use crate::plan::Plan;
 use crate::policy;
 use crate::spoof;
+use crate::uplink;
 use crate::vlan_gateway;
 
 /// Compares the attachment with what ADD left. Plugins after this one may have changed it, and recorded that in
@@ -181,6 +182,7 @@ fn check_bridge(
             shown(found.as_ref()),
         ));
     }
+    uplink::check(host, &bridge, &call.config)?;
     check_mac(
         &bridge,
         recorded(previous, name.as_str()).and_then(|b| b.mac),
@@ -217,6 +219,15 @@ fn check_host_end(
     }
     if !near.up {
         return Err(drift(&format!("state of {name}"), "up", "down"));
+    }
+    // The reference plugin's have none.
+    if names::host_name(&call.owner()).is_ok_and(|ours| ours.as_str() == near.name) {
+        let alias = near.alias.as_deref();
+        let mark = alias.and_then(Mark::parse);
+        if !mark.is_some_and(|mark| mark.is_of(&call.owner())) {
+            let what = format!("owner of {name}");
+            return Err(drift(&what, call.owner(), shown(alias)));
+        }
     }
     check_mac(&near, recorded(previous, name.as_str()).and_then(|n| n.mac))?;
     check_port(call, &near)?;

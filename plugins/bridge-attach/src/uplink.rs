@@ -3,6 +3,7 @@
 //! They belong to the bridge and not to an attachment: the first one makes them ports, and where the bridge goes with its
 //! last attachment they are given back. An address that was moved to the bridge carries a number that says from which.
 
+use cni_common::attach::check::drift;
 use cni_common::attach::mac;
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
@@ -68,7 +69,7 @@ fn ensure_one(
         (None, Uplink::Mac(mac)) => return Err(absent(&format!("with the address {mac}"))),
         (Some(port), _) if port.master == Some(bridge.index) => port,
         (Some(port), _) => {
-            check(rtnl, &port, config)?;
+            require_usable(rtnl, &port, config)?;
             undo_later(bridge, config, undo);
             now = enslave(rtnl, bridge, &port, config, place)?;
             port
@@ -126,7 +127,7 @@ fn find(rtnl: &mut Rtnl, bridge: &Link, uplink: &Uplink) -> Result<Option<Link>,
 }
 
 /// Refuses what should not or cannot become a port.
-fn check(rtnl: &mut Rtnl, port: &Link, config: &Config) -> Result<(), Error> {
+fn require_usable(rtnl: &mut Rtnl, port: &Link, config: &Config) -> Result<(), Error> {
     if port.mac.is_none() || port.is_bridge() || port.name == "lo" {
         return Err(Error::new(
             Code::InvalidConfig,
@@ -194,6 +195,21 @@ pub(crate) fn of_bridge(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Vec<
         }
     }
     ports
+}
+
+/// Compares the uplinks: each must be a port of the bridge, and up.
+pub(crate) fn check(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), Error> {
+    for (place, uplink) in config.uplinks.iter().enumerate() {
+        let what = format!("uplink[{place}]");
+        let found = find(rtnl, bridge, uplink)?;
+        let port = found.filter(|port| port.master == Some(bridge.index));
+        let port =
+            port.ok_or_else(|| drift(&what, format_args!("port of {}", bridge.name), "none"))?;
+        if !port.up {
+            return Err(drift(&format!("state of {}", port.name), "up", "down"));
+        }
+    }
+    Ok(())
 }
 
 /// Gives the uplinks back with their addresses and routes; VXLAN links are deleted.

@@ -77,6 +77,39 @@ fn a_port_option_that_changed_is_drift() {
 }
 
 #[test]
+fn a_host_end_of_another_owner_is_drift() {
+    let (host, _ipam, c1, conf, result) = checked();
+    host.sh(&format!("ip link set {} alias somebody", host_end(&result)));
+    drifts(
+        &host,
+        &c1,
+        &conf,
+        &result,
+        "expected testnet/c1/eth0, found somebody",
+    );
+}
+
+#[test]
+fn what_else_a_route_carries_is_compared() {
+    let (host, ipam) = host();
+    let route = json!({ "dst": "192.0.2.0/24", "mtu": 1300, "advmss": 1200, "priority": 7 });
+    let given =
+        json!({ "ips": [{ "address": "10.1.0.2/24", "gateway": "10.1.0.1" }], "routes": [route] });
+    ipam.gives("c1", given);
+    let conf = layer3(json!({}));
+    let (c1, result) = attached(&host, "c1", &conf);
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+    c1.sh("ip route replace 192.0.2.0/24 via 10.1.0.1 metric 7 mtu 1300 advmss 1100");
+    drifts(
+        &host,
+        &c1,
+        &conf,
+        &result,
+        "advmss of the route to 192.0.2.0/24: expected 1200, found 1100",
+    );
+}
+
+#[test]
 fn a_lost_gateway_address_is_drift() {
     let (host, _ipam, c1, conf, result) = checked();
     host.sh("ip addr del 10.1.0.1/24 dev br0");

@@ -45,8 +45,12 @@ fn containers_are_on_the_uplinks_network_until_the_last_one_leaves() {
         assert_eq!(host.link("up0").unwrap()["master"], "br0");
         assert!(until(SOON, || c1.ping("10.1.0.77") && c2.ping("fd01::77")));
         plugin(&host).previous(&result).check(&c2, &conf).succeeds();
+        host.sh("ip link set up0 down");
+        let checked = plugin(&host).previous(&result).check(&c2, &conf);
+        checked.fails_with(102, "state of up0: expected up");
+        host.sh("ip link set up0 up");
         plugin(&host).del(&c1, &conf).succeeds();
-        assert!(c2.ping("10.1.0.77"));
+        assert!(until(SOON, || c2.ping("10.1.0.77")));
         c2.vanish();
         plugin(&host).netns("").del(&c2, &conf).succeeds();
         host.assert_unchanged_since(&before);
