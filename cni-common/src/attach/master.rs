@@ -13,11 +13,16 @@ use crate::netlink::link::Link;
 /// What stands before an Ethernet address.
 const BY_MAC: &str = "mac:";
 
+/// The longest further name of a link in bytes (`ALTIFNAMSIZ`, linux/if.h, less the NUL).
+const ALTNAME: usize = 127;
+
 /// The link that an interface stands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Master {
-    /// The link of this name.
+    /// The link of this name, or of this further one (`altname` of ip-link(8)).
     Name(IfName),
+    /// The link that has this further name, which is longer than a name may be: `enp0s31f6…`.
+    LongName(String),
     /// The link that has this Ethernet address, the lowest where links stand on each other: `mac:02:…`.
     Mac(Mac),
     /// The link that the default route leads through.
@@ -27,10 +32,14 @@ pub enum Master {
 impl Master {
     /// Reads a name or `mac:` and an address.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        match text.strip_prefix(BY_MAC) {
-            Some(mac) => Mac::from_str(mac).map(Self::Mac),
-            None => IfName::parse(text).map(Self::Name),
+        if let Some(mac) = text.strip_prefix(BY_MAC) {
+            return Mac::from_str(mac).map(Self::Mac);
         }
+        // The kernel takes any bytes in a further name.
+        if (IfName::MAX_LEN + 1..=ALTNAME).contains(&text.len()) && !text.contains('\0') {
+            return Ok(Self::LongName(text.to_owned()));
+        }
+        IfName::parse(text).map(Self::Name)
     }
 
     /// Looks it up.
@@ -40,6 +49,7 @@ impl Master {
     pub fn find(&self, rtnl: &mut Rtnl) -> Result<Option<Link>, Error> {
         match self {
             Self::Name(name) => rtnl.link_by_name(name).map_err(Cause::cause),
+            Self::LongName(name) => rtnl.link_by_altname(name).map_err(Cause::cause),
             Self::Mac(mac) => lowest(*mac, rtnl.links().map_err(Cause::cause)?),
             Self::DefaultRoute => match rtnl.default_route_link().map_err(Cause::cause)? {
                 Some(index) => rtnl.link_by_index(index).map_err(Cause::cause),
@@ -56,6 +66,7 @@ impl Master {
         self.find(rtnl)?.ok_or_else(|| {
             let text = match self {
                 Self::Name(name) => format!("{key}: there is no link {:?}", name.as_str()),
+                Self::LongName(name) => format!("{key}: no link has the further name {name:?}"),
                 Self::Mac(mac) => format!("{key}: no link has the Ethernet address {mac}"),
                 Self::DefaultRoute => {
                     format!("{key}: is empty, and there is no default route to take the link from")
@@ -70,6 +81,7 @@ impl fmt::Display for Master {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => write!(f, "{name}"),
+            Self::LongName(name) => f.write_str(name),
             Self::Mac(mac) => write!(f, "{BY_MAC}{mac}"),
             Self::DefaultRoute => f.write_str("the default route's link"),
         }
@@ -130,6 +142,23 @@ mod tests {
     }
 
     #[test]
+    fn a_further_name_of_any_length_names_its_link() {
+        private_netns();
+        run("ip", &["link", "add", "low", "type", "bridge"]);
+        let mut rtnl = Rtnl::open().unwrap();
+        for name in ["short", "enp0s31f6np0d1v2", &"n".repeat(127)] {
+            run(
+                "ip",
+                &["link", "property", "add", "dev", "low", "altname", name],
+            );
+            let master = Master::parse(name).unwrap();
+            assert_eq!(master.to_string(), name);
+            assert_eq!(master.require(&mut rtnl, "master").unwrap().name, "low");
+        }
+        assert!(Master::parse(&"n".repeat(128)).is_err());
+    }
+
+    #[test]
     fn an_address_names_the_lowest_link_that_has_it() {
         private_netns();
         let mac = "02:00:00:00:00:07";
@@ -158,6 +187,7 @@ mod tests {
         let mut rtnl = Rtnl::open().unwrap();
         for (text, words) in [
             ("eth9", "\"eth9\""),
+            ("a-rather-long-name", "\"a-rather-long-name\""),
             ("mac:02:00:00:00:00:09", "02:00:00:00:00:09"),
         ] {
             let error = Master::parse(text).unwrap().require(&mut rtnl, "master");

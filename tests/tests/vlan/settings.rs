@@ -23,6 +23,22 @@ fn the_master_may_be_named_by_its_ethernet_address() {
 }
 
 #[test]
+fn the_master_may_be_named_by_a_further_name_longer_than_names_are() {
+    let world = World::new();
+    let long = "enp0s31f6np0d1v2f3";
+    let conf = with(untagged(), json!({ "master": long }));
+    let refused = format!("master: no link has the further name \"{long}\"");
+    world.fails_without_a_trace("c0", &conf, 7, &refused);
+    world.sh(&format!("ip link property add dev nic altname {long}"));
+    let (c1, result) = world.attached("c1", &conf);
+    world.check(&c1, &conf, &result).succeeds();
+    assert_eq!(
+        c1.link("eth0").unwrap()["link_index"],
+        world.link("nic").unwrap()["ifindex"]
+    );
+}
+
+#[test]
 fn an_empty_master_is_the_default_routes() {
     let world = World::new();
     world.fails_without_a_trace(
