@@ -94,6 +94,9 @@ fn is_of(
     if call.netns.is_none() && !is_marked {
         return Ok(false);
     }
+    if is_marked && is_first(&call.config) {
+        return Ok(link.is_vlan() || link.is_macvlan());
+    }
     match call.config.mode {
         Mode::Direct => Ok(is_tagged(&call.config, link)),
         Mode::Shared if !link.is_macvlan() || (!is_marked && link.up) => Ok(false),
@@ -111,6 +114,12 @@ fn is_of(
     }
 }
 
+/// Whether the plugin is the first of its chain to make an interface, so that what carries the attachment's mark is its
+/// own, even where the configuration is another one now. Behind another, which may be of this type too, the VLAN tells.
+fn is_first(config: &Config) -> bool {
+    config.master.is_some()
+}
+
 /// Whether a link is of the configuration's VLAN.
 pub(crate) fn is_tagged(config: &Config, link: &Link) -> bool {
     link.vlan.as_ref().is_some_and(|vlan| {
@@ -120,18 +129,25 @@ pub(crate) fn is_tagged(config: &Config, link: &Link) -> bool {
 
 /// Takes the attachment off the VLAN link it shares; removes one that its crashed ADD left without an owner.
 fn leave_shared(call: &DelCall<Config>, ground: Ground<'_>) -> Result<(), Error> {
-    let Some(id) = call.config.id.filter(|_| call.config.mode == Mode::Shared) else {
-        return Ok(());
-    };
-    let name = call.owner().altname(&names::what(call.config.protocol, id));
+    let id = call.config.id.filter(|_| call.config.mode == Mode::Shared);
     let mut rtnl = ground.open()?;
-    if let Some(link) = rtnl.link_by_altname(&name).map_err(Cause::cause)? {
-        return leave(ground, &link, &name);
+    if let Some(id) = id {
+        let name = call.owner().altname(&names::what(call.config.protocol, id));
+        if let Some(link) = rtnl.link_by_altname(&name).map_err(Cause::cause)? {
+            return leave(ground, &link, &name);
+        }
     }
+    let hash = call.owner().hash();
     let mut outcome = Ok(());
     for link in rtnl.vlans().map_err(Cause::cause)? {
-        if is_tagged(&call.config, &link) {
+        if id.is_some() && is_tagged(&call.config, &link) {
             outcome = outcome.and(remove_if_unused(ground, &link));
+        }
+        // The configuration was another one when the attachment was made.
+        for (name, _) in names::owners(&link).filter(|(_, tag)| tag.hash == hash) {
+            if is_first(&call.config) && names::is_ours(&link) {
+                outcome = outcome.and(leave(ground, &link, name));
+            }
         }
     }
     outcome

@@ -57,6 +57,27 @@ fn a_configuration_that_lost_its_master_is_good_enough() {
 }
 
 #[test]
+fn a_configuration_that_says_something_else_now_is_good_enough() {
+    in_both_modes(|world, conf| {
+        let before = world.state();
+        let others = [
+            json!({ "vlanId": 6 }),
+            json!({ "protocol": "802.1ad" }),
+            json!({ "mode": if conf["mode"] == "shared" { "direct" } else { "shared" } }),
+        ];
+        for (number, keys) in others.into_iter().enumerate() {
+            let (container, _) = world.attached(&format!("c{}", number + 1), conf);
+            world.del(&container, &with(conf.clone(), keys));
+            assert_eq!(container.link("eth0"), None);
+        }
+        let (c9, _) = world.attached("c9", conf);
+        c9.vanish();
+        world.del(&c9, &with(conf.clone(), json!({ "vlanId": 6 })));
+        world.assert_unchanged_since(&before);
+    });
+}
+
+#[test]
 fn a_link_that_the_go_plugin_made_is_removed() {
     let world = World::new();
     let c1 = world.container("c1");
