@@ -15,7 +15,7 @@ use cni_common::result::Attachment;
 
 use crate::config::{Config, Mode};
 use crate::detach::is_tagged;
-use crate::lower::Ground;
+use crate::lower::{Ground, Lower};
 use crate::names::{self, stacked_name};
 use crate::target::{Place, place};
 
@@ -215,7 +215,7 @@ fn ready(config: &Config) -> Result<(), Error> {
     match &config.master {
         // The container's links are not known yet.
         Some(master) if place(config) == Place::Host => {
-            master.require(&mut host, "master").map(|_| ())
+            Lower::open(config, master, Ground::HOST).map(|_| ())
         }
         _ => Ok(()),
     }

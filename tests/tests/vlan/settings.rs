@@ -121,7 +121,7 @@ fn what_the_kernel_lacks_is_named_with_its_module() {
 }
 
 #[test]
-fn status_looks_for_the_master_and_asks_the_ipam_plugin() {
+fn status_looks_at_the_master_and_asks_the_ipam_plugin() {
     let world = World::new();
     let plugin = world.plugin();
     plugin.status(untagged()).succeeds();
@@ -130,6 +130,11 @@ fn status_looks_for_the_master_and_asks_the_ipam_plugin() {
     plugin.status(elsewhere.clone()).fails_with(50, "nowhere");
     let inside = with(elsewhere, json!({ "linkInContainer": true }));
     plugin.status(inside).succeeds();
+    let large = with(untagged(), json!({ "mtu": 1501 }));
+    plugin.status(large).fails_with(50, "mtu: 1501");
+    world.sh("ip link set nic down");
+    plugin.status(untagged()).fails_with(50, "nic is down");
+    world.sh("ip link set nic up");
     let missing = with(untagged(), json!({ "ipam": { "type": "nothing" } }));
     plugin.status(missing).fails_with(50, "nothing");
     world
