@@ -25,6 +25,18 @@ pub fn binaries() -> Binaries {
     }
 }
 
+/// Our plugins as built, also where `PLUGIN_DIR` names others: a test may put both together.
+pub fn our_binaries() -> Binaries {
+    let directories = match env::var_os("PLUGIN_DIR") {
+        Some(directory) if !binaries().reference => vec![directory.into()],
+        _ => built(),
+    };
+    Binaries {
+        directories,
+        reference: false,
+    }
+}
+
 impl Binaries {
     /// The plugins in one directory. One that holds `bridge` but not `bridge-attach` has the reference plugins.
     pub fn in_directory(directory: &Path) -> Self {

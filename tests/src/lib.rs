@@ -42,7 +42,7 @@ mod skip;
 mod state;
 mod userns;
 
-pub use binaries::{Binaries, binaries};
+pub use binaries::{Binaries, binaries, our_binaries};
 pub use concurrent::{at_once, until};
 pub use container::Container;
 pub use host::Host;
