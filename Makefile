@@ -48,8 +48,8 @@ test-vm-all: build
 	@PLUGIN_DIR=$(abspath $(RELEASE)) integration/vm/test all
 
 # The contract tests against the Go plugins that ours take the place of.
-test-reference:
-	@.ci/setup build test
+test-reference: build
+	@.ci/setup test
 	@PLUGIN_DIR=$$(.ci/reference-plugins) && export PLUGIN_DIR && \
 		$(CARGO) test --locked --target $(TARGET) --package=plumb-tests --test=contract
 

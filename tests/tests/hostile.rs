@@ -40,6 +40,9 @@ fn complete(name: &str, keys: &Value) -> Value {
         name,
         json!({ "bridge": "br0", "ipam": ipam, "master": "lo" }),
     );
+    if name == "dhcp-ipam" {
+        conf["ipam"] = json!({ "type": "dhcp-ipam" });
+    }
     if name == "masquerade" {
         conf["prevResult"] =
             json!({ "cniVersion": "1.1.0", "ips": [{ "address": "10.1.0.2/24" }] });

@@ -28,6 +28,9 @@ fn names() -> BTreeSet<String> {
 fn complete(name: &str) -> Value {
     let ipam = json!({ "type": "static-ipam", "addresses": [{ "address": "10.1.0.2/24", "gateway": "10.1.0.1" }] });
     let mut conf = conf(name, json!({ "bridge": "br0", "ipam": ipam }));
+    if name == "dhcp-ipam" {
+        conf["ipam"] = json!({ "type": "dhcp-ipam" });
+    }
     if name == "masquerade" {
         conf["prevResult"] =
             json!({ "cniVersion": "1.1.0", "ips": [{ "address": "10.1.0.2/24" }] });

@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod bridge;
+mod dhcp;
 mod masquerade;
 mod protocol;
 mod static_ipam;

@@ -1,0 +1,625 @@
+//! The client's timetables: what it sends when, and what each message does.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever else the client does fails the test"
+)]
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use cni_common::addr::Mac;
+
+use super::*;
+use crate::lease::{Lease, Terms};
+use crate::wire::{Kind, Reply, code};
+
+const MAC: Mac = Mac([2, 0, 0, 0, 0, 7]);
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 50);
+
+type TestClient = Client<Box<dyn FnMut() -> u32>>;
+
+/// A new transaction each time. Its low bits are those that a wait takes by chance, which are zero: three quarters.
+fn random() -> Box<dyn FnMut() -> u32> {
+    let mut last = 0;
+    Box::new(move || {
+        last += 1 << 12;
+        last
+    })
+}
+
+fn identity() -> Identity {
+    Identity {
+        mac: MAC,
+        client_id: vec![0, 1, 2],
+        options: vec![(12, b"host".to_vec())],
+        request: vec![1, 3],
+        broadcast: false,
+    }
+}
+
+fn policy() -> Policy {
+    Policy {
+        first: Duration::from_secs(4),
+        longest: Duration::from_secs(64),
+        probe: Duration::ZERO,
+    }
+}
+
+fn at(seconds: u64) -> Time {
+    Time::from_millis(seconds * 1000)
+}
+
+fn terms() -> Terms {
+    Terms {
+        address: ADDRESS,
+        prefix: 24,
+        server: SERVER,
+        gateway: None,
+        routes: Vec::new(),
+        dns: Vec::new(),
+        domain: None,
+        search: Vec::new(),
+        mtu: None,
+        seconds: 1000,
+        t1: None,
+        t2: None,
+    }
+}
+
+fn lease() -> Lease {
+    Lease {
+        terms: terms(),
+        since: at(0),
+    }
+}
+
+fn start() -> TestClient {
+    Client::start(identity(), policy(), random(), at(0))
+}
+
+fn outputs(client: &mut TestClient) -> Vec<Output> {
+    core::iter::from_fn(|| client.poll()).collect()
+}
+
+/// The one message that the client sends.
+#[track_caller]
+fn sent(client: &mut TestClient) -> Outgoing {
+    let mut outputs = outputs(client);
+    assert_eq!(outputs.len(), 1, "{outputs:?}");
+    let output = outputs.remove(0);
+    let (Output::Broadcast { message, .. } | Output::Unicast { message, .. }) = output else {
+        panic!("{output:?}")
+    };
+    message
+}
+
+fn reply(client: &TestClient, kind: Kind) -> Reply {
+    Reply {
+        kind,
+        xid: client.xid,
+        server: Some(SERVER),
+        terms: Ok(terms()),
+        words: None,
+    }
+}
+
+#[track_caller]
+fn take(client: &mut TestClient, kind: Kind, seconds: u64) {
+    let reply = reply(client, kind);
+    assert_eq!(client.handle_message(&reply, at(seconds)), Ok(()));
+}
+
+/// A client with a lease since 0 s: T1 at 500, T2 at 875, its end at 1000.
+fn bound() -> TestClient {
+    let mut client = start();
+    outputs(&mut client);
+    take(&mut client, Kind::Offer, 0);
+    outputs(&mut client);
+    take(&mut client, Kind::Ack, 0);
+    assert_eq!(outputs(&mut client), [Output::Bound(lease())]);
+    client
+}
+
+/// When it next does something, in seconds.
+#[track_caller]
+fn next(client: &mut TestClient) -> u64 {
+    let deadline = client.deadline().unwrap();
+    client.handle_timeout(deadline);
+    deadline.millis() / 1000
+}
+
+#[test]
+fn discover_offer_request_ack() {
+    let mut client = start();
+    let discover = sent(&mut client);
+    assert_eq!(
+        (discover.kind, discover.ciaddr),
+        (Kind::Discover, Ipv4Addr::UNSPECIFIED)
+    );
+    assert_eq!(discover.option(code::CLIENT_ID), Some(&[0, 1, 2][..]));
+    assert_eq!(discover.option(code::REQUEST_LIST), Some(&[1, 3][..]));
+    assert_eq!(discover.option(12), Some(&b"host"[..]));
+    assert_eq!(client.state_name(), "SELECTING");
+
+    take(&mut client, Kind::Offer, 1);
+    let request = sent(&mut client);
+    assert_eq!((request.kind, request.xid), (Kind::Request, discover.xid));
+    assert_eq!(request.option(code::SERVER), Some(&SERVER.octets()[..]));
+    assert_eq!(
+        request.option(code::REQUESTED_ADDRESS),
+        Some(&ADDRESS.octets()[..])
+    );
+    assert_eq!(client.state_name(), "REQUESTING");
+
+    take(&mut client, Kind::Ack, 2);
+    // It counts from when the request was sent, not from when the answer came.
+    let lease = Lease {
+        terms: terms(),
+        since: at(1),
+    };
+    assert_eq!(outputs(&mut client), [Output::Bound(lease)]);
+    assert_eq!(client.state_name(), "BOUND");
+    assert!(!client.listens());
+}
+
+#[test]
+fn discovers_are_repeated_at_doubling_intervals_up_to_a_limit() {
+    let mut client = start();
+    sent(&mut client);
+    let mut times = Vec::new();
+    for _ in 0..6 {
+        times.push(next(&mut client));
+        assert_eq!(sent(&mut client).kind, Kind::Discover);
+    }
+    // Three quarters of 4, 8, 16, 32, 64 and 64 again.
+    assert_eq!(times, [3, 9, 21, 45, 93, 141]);
+    assert_eq!(client.tried().discovers, 7);
+}
+
+#[test]
+fn waits_differ_by_chance_by_a_quarter() {
+    for (chance, millis) in [(0, 3000), (511, 4996)] {
+        let constant: Box<dyn FnMut() -> u32> = Box::new(move || chance);
+        let client = Client::start(identity(), policy(), constant, at(0));
+        let wait = client.deadline().unwrap().millis();
+        assert!(wait.abs_diff(millis) < 10, "{wait}");
+    }
+}
+
+#[test]
+fn nothing_happens_before_the_deadline() {
+    let mut client = start();
+    sent(&mut client);
+    client.handle_timeout(at(2));
+    assert_eq!(outputs(&mut client), []);
+}
+
+#[test]
+fn the_seconds_field_counts_from_the_first_message() {
+    let mut client = start();
+    assert_eq!(sent(&mut client).secs, 0);
+    next(&mut client);
+    assert_eq!(sent(&mut client).secs, 3);
+    take(&mut client, Kind::Offer, 5);
+    assert_eq!(sent(&mut client).secs, 5);
+}
+
+#[test]
+fn a_request_that_nobody_answers_is_repeated_and_then_begun_anew() {
+    let mut client = start();
+    let discover = sent(&mut client);
+    take(&mut client, Kind::Offer, 0);
+    for _ in 0..4 {
+        assert_eq!(sent(&mut client).kind, Kind::Request);
+        next(&mut client);
+    }
+    let again = sent(&mut client);
+    assert_eq!(again.kind, Kind::Discover);
+    assert_ne!(again.xid, discover.xid);
+    assert_eq!(client.tried().offered, Some(SERVER));
+}
+
+#[test]
+fn what_is_not_ours_is_ignored_and_why() {
+    let mut client = start();
+    outputs(&mut client);
+    let offer = reply(&client, Kind::Offer);
+    let mut ignored = |reply: Reply| client.handle_message(&reply, at(0)).unwrap_err();
+    assert_eq!(
+        ignored(Reply {
+            xid: 9,
+            ..offer.clone()
+        }),
+        Ignored::OtherTransaction
+    );
+    assert_eq!(
+        ignored(Reply {
+            server: None,
+            ..offer.clone()
+        }),
+        Ignored::NoServer
+    );
+    let bad = Reply {
+        terms: Err("no"),
+        ..offer.clone()
+    };
+    assert_eq!(ignored(bad), Ignored::BadLease("no"));
+    let early = Reply {
+        kind: Kind::Ack,
+        ..offer.clone()
+    };
+    assert_eq!(ignored(early), Ignored::NotExpectedIn("SELECTING"));
+
+    client.handle_message(&offer, at(0)).unwrap();
+    let mut ignored = |reply: Reply| client.handle_message(&reply, at(0)).unwrap_err();
+    let second = Reply {
+        server: Some(OTHER),
+        ..offer.clone()
+    };
+    assert_eq!(ignored(second), Ignored::OtherServer(OTHER));
+    let mut elsewhere = Reply {
+        kind: Kind::Ack,
+        ..offer
+    };
+    elsewhere.terms.as_mut().unwrap().address = OTHER;
+    assert_eq!(ignored(elsewhere), Ignored::OtherAddress(OTHER));
+}
+
+#[test]
+fn a_refused_request_is_begun_anew_at_once_and_later_after_a_while() {
+    let mut client = start();
+    outputs(&mut client);
+    take(&mut client, Kind::Offer, 0);
+    sent(&mut client);
+    take(&mut client, Kind::Nak, 0);
+    assert_eq!(sent(&mut client).kind, Kind::Discover);
+    take(&mut client, Kind::Offer, 0);
+    sent(&mut client);
+    take(&mut client, Kind::Nak, 0);
+    assert_eq!(
+        (client.state_name(), outputs(&mut client)),
+        ("INIT", vec![])
+    );
+    assert_eq!(next(&mut client), 3);
+    assert_eq!(sent(&mut client).kind, Kind::Discover);
+    assert_eq!(client.tried().refusals, 2);
+}
+
+#[test]
+fn renewal_is_asked_of_the_server_by_unicast_at_t1() {
+    let mut client = bound();
+    assert_eq!(next(&mut client), 500);
+    let renewal = outputs(&mut client).remove(0);
+    let Output::Unicast { from, to, message } = renewal else {
+        panic!("{renewal:?}")
+    };
+    assert_eq!((from, to, message.kind), (ADDRESS, SERVER, Kind::Request));
+    assert_eq!(message.ciaddr, ADDRESS);
+    // RFC 2131, table 5: neither of these.
+    assert_eq!(message.option(code::SERVER), None);
+    assert_eq!(message.option(code::REQUESTED_ADDRESS), None);
+    assert_eq!(client.state_name(), "RENEWING");
+
+    take(&mut client, Kind::Ack, 502);
+    let renewed = Lease {
+        terms: terms(),
+        since: at(500),
+    };
+    assert_eq!(outputs(&mut client), [Output::Bound(renewed)]);
+    assert_eq!(next(&mut client), 1000);
+}
+
+#[test]
+fn renewal_comes_a_little_early_by_chance() {
+    let constant: Box<dyn FnMut() -> u32> = Box::new(|| 1023);
+    let client = Client::resume(identity(), policy(), constant, lease(), at(0));
+    let renew = client.deadline().unwrap();
+    assert!(renew < at(500) && renew > at(468), "{renew:?}");
+}
+
+#[test]
+fn a_silent_server_is_asked_at_half_of_what_is_left_then_all_servers_are_and_then_the_lease_is_lost()
+ {
+    let mut client = bound();
+    let mut timetable = Vec::new();
+    loop {
+        let when = next(&mut client);
+        for output in outputs(&mut client) {
+            timetable.push(match output {
+                Output::Unicast { .. } => (when, "server"),
+                Output::Broadcast { from: ADDRESS, .. } => (when, "all"),
+                Output::Lost(Lost::Expired) => (when, "lost"),
+                Output::Broadcast { message, .. } if message.kind == Kind::Discover => {
+                    // The same address would be welcome.
+                    let wanted = message.option(code::REQUESTED_ADDRESS);
+                    assert_eq!(wanted, Some(&ADDRESS.octets()[..]));
+                    (when, "discover")
+                }
+                other => panic!("{other:?}"),
+            });
+        }
+        if client.lease().is_none() {
+            break;
+        }
+    }
+    let servers: Vec<_> = timetable.iter().filter(|(_, to)| *to == "server").collect();
+    assert_eq!(
+        servers[..3],
+        [&(500, "server"), &(687, "server"), &(781, "server")]
+    );
+    let first = timetable.iter().find(|(_, to)| *to == "all");
+    assert_eq!(first, Some(&(875, "all")));
+    assert_eq!(
+        timetable[timetable.len() - 2..],
+        [(1000, "lost"), (1000, "discover")]
+    );
+}
+
+#[test]
+fn another_server_may_take_over_while_rebinding() {
+    let mut client = bound();
+    while client.state_name() != "REBINDING" {
+        next(&mut client);
+    }
+    outputs(&mut client);
+    let mut ack = reply(&client, Kind::Ack);
+    ack.server = Some(OTHER);
+    ack.terms.as_mut().unwrap().server = OTHER;
+    client.handle_message(&ack, at(880)).unwrap();
+    assert_eq!(client.lease().unwrap().terms.server, OTHER);
+}
+
+#[test]
+fn while_renewing_only_the_lease_s_server_counts() {
+    let mut client = bound();
+    next(&mut client);
+    let refusal = Reply {
+        server: Some(OTHER),
+        ..reply(&client, Kind::Nak)
+    };
+    let ignored = client.handle_message(&refusal, at(501));
+    assert_eq!(ignored, Err(Ignored::OtherServer(OTHER)));
+    assert!(client.lease().is_some());
+}
+
+#[test]
+fn a_refused_renewal_ends_the_use_of_the_address_at_once() {
+    let mut client = bound();
+    next(&mut client);
+    outputs(&mut client);
+    take(&mut client, Kind::Nak, 501);
+    let done = outputs(&mut client);
+    assert_eq!(done[0], Output::Lost(Lost::Refused));
+    let Output::Broadcast { message, .. } = &done[1] else {
+        panic!("{done:?}")
+    };
+    assert_eq!(message.kind, Kind::Discover);
+    assert_eq!(message.option(code::REQUESTED_ADDRESS), None);
+    assert_eq!(client.lease(), None);
+}
+
+#[test]
+fn an_acknowledgement_of_another_address_is_a_refusal_of_this_one() {
+    let mut client = bound();
+    next(&mut client);
+    outputs(&mut client);
+    let mut ack = reply(&client, Kind::Ack);
+    ack.terms.as_mut().unwrap().address = OTHER;
+    client.handle_message(&ack, at(501)).unwrap();
+    assert_eq!(outputs(&mut client)[0], Output::Lost(Lost::Refused));
+}
+
+#[test]
+fn the_servers_t1_and_t2_count_where_they_make_sense() {
+    for (t1, t2, expected) in [
+        (Some(100), Some(200), (100, 200)),
+        (Some(300), Some(200), (200, 200)),
+        (Some(0), Some(2000), (500, 875)),
+        (None, Some(400), (400, 400)),
+    ] {
+        let lease = Lease {
+            terms: Terms { t1, t2, ..terms() },
+            since: at(0),
+        };
+        let found = (lease.t1().millis() / 1000, lease.t2().millis() / 1000);
+        assert_eq!(found, expected, "{t1:?} {t2:?}");
+    }
+}
+
+#[test]
+fn a_lease_for_ever_is_never_renewed() {
+    let terms = Terms {
+        seconds: u32::MAX,
+        ..terms()
+    };
+    let lease = Lease {
+        terms,
+        since: at(0),
+    };
+    assert_eq!(lease.expiry().millis(), u64::MAX);
+    assert!(lease.t1() > at(1_000_000_000));
+}
+
+#[test]
+fn a_machine_that_slept_through_its_lease_does_not_renew_it() {
+    let mut client = bound();
+    client.handle_timeout(at(5000));
+    assert_eq!(outputs(&mut client)[0], Output::Lost(Lost::Expired));
+}
+
+#[test]
+fn an_address_that_is_taken_is_declined() {
+    let probing = Policy {
+        probe: Duration::from_secs(2),
+        ..policy()
+    };
+    let mut client: TestClient = Client::start(identity(), probing, random(), at(0));
+    outputs(&mut client);
+    take(&mut client, Kind::Offer, 0);
+    outputs(&mut client);
+    take(&mut client, Kind::Ack, 0);
+    assert_eq!(outputs(&mut client), [Output::Probe(ADDRESS)]);
+    assert_eq!(next(&mut client), 1);
+    assert_eq!(outputs(&mut client), [Output::Probe(ADDRESS)]);
+    client.address_in_use(at(1));
+    let done = outputs(&mut client);
+    let kinds: Vec<_> = done
+        .iter()
+        .map(|output| match output {
+            Output::Broadcast { message, .. } => message.kind,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(kinds, [Kind::Decline, Kind::Discover]);
+
+    // The second time it waits ten seconds.
+    take(&mut client, Kind::Offer, 1);
+    take(&mut client, Kind::Ack, 1);
+    client.address_in_use(at(2));
+    assert_eq!((client.state_name(), next(&mut client)), ("INIT", 12));
+}
+
+#[test]
+fn an_address_that_nobody_has_is_bound_after_the_probe() {
+    let probing = Policy {
+        probe: Duration::from_secs(2),
+        ..policy()
+    };
+    let mut client: TestClient = Client::start(identity(), probing, random(), at(0));
+    take(&mut client, Kind::Offer, 0);
+    take(&mut client, Kind::Ack, 0);
+    assert_eq!((next(&mut client), next(&mut client)), (1, 2));
+    assert_eq!(outputs(&mut client).last(), Some(&Output::Bound(lease())));
+    client.address_in_use(at(3));
+    assert_eq!(client.lease(), Some(&lease()), "too late");
+}
+
+#[test]
+fn init_reboot_asks_for_the_address_without_a_server() {
+    let mut client: TestClient = Client::reboot(identity(), policy(), random(), &lease(), at(10));
+    let request = sent(&mut client);
+    assert_eq!(
+        (request.kind, request.ciaddr),
+        (Kind::Request, Ipv4Addr::UNSPECIFIED)
+    );
+    assert_eq!(
+        request.option(code::REQUESTED_ADDRESS),
+        Some(&ADDRESS.octets()[..])
+    );
+    assert_eq!(request.option(code::SERVER), None);
+    assert_eq!(client.state_name(), "REBOOTING");
+    take(&mut client, Kind::Ack, 11);
+    assert_eq!(client.lease().unwrap().since, at(10));
+}
+
+#[test]
+fn init_reboot_that_is_refused_or_not_answered_begins_anew() {
+    let mut client: TestClient = Client::reboot(identity(), policy(), random(), &lease(), at(0));
+    outputs(&mut client);
+    take(&mut client, Kind::Nak, 0);
+    assert_eq!(sent(&mut client).option(code::REQUESTED_ADDRESS), None);
+
+    let mut client: TestClient = Client::reboot(identity(), policy(), random(), &lease(), at(0));
+    assert_eq!(sent(&mut client).kind, Kind::Request);
+    next(&mut client);
+    assert_eq!(sent(&mut client).kind, Kind::Request);
+    next(&mut client);
+    let discover = sent(&mut client);
+    assert_eq!(discover.kind, Kind::Discover);
+    assert_eq!(
+        discover.option(code::REQUESTED_ADDRESS),
+        Some(&ADDRESS.octets()[..])
+    );
+}
+
+#[test]
+fn a_lease_that_is_resumed_keeps_its_timetable() {
+    let mut client: TestClient = Client::resume(identity(), policy(), random(), lease(), at(300));
+    assert_eq!(outputs(&mut client), []);
+    assert_eq!(next(&mut client), 500);
+    assert_eq!(client.state_name(), "RENEWING");
+}
+
+#[test]
+fn release_is_sent_to_the_server_and_nothing_afterwards() {
+    let mut client = bound();
+    client.release(at(5));
+    let done = outputs(&mut client).remove(0);
+    let Output::Unicast { from, to, message } = done else {
+        panic!("{done:?}")
+    };
+    assert_eq!((from, to, message.kind), (ADDRESS, SERVER, Kind::Release));
+    assert_eq!((message.ciaddr, message.secs), (ADDRESS, 0));
+    assert_eq!(message.option(code::SERVER), Some(&SERVER.octets()[..]));
+    assert_eq!(client.deadline(), None);
+}
+
+#[test]
+fn without_a_lease_there_is_nothing_to_release() {
+    let mut client = start();
+    outputs(&mut client);
+    client.release(at(1));
+    assert_eq!((outputs(&mut client), client.deadline()), (vec![], None));
+}
+
+#[test]
+fn the_broadcast_flag_is_for_a_client_without_an_address() {
+    let identity = Identity {
+        broadcast: true,
+        ..identity()
+    };
+    let mut client: TestClient = Client::start(identity, policy(), random(), at(0));
+    assert!(sent(&mut client).broadcast);
+    take(&mut client, Kind::Offer, 0);
+    take(&mut client, Kind::Ack, 0);
+    outputs(&mut client);
+    next(&mut client);
+    assert!(!sent(&mut client).broadcast);
+}
+
+/// Whatever comes, and whenever: no panic, no deadline in the past, and a lease only by an ACK.
+#[test]
+fn any_sequence_of_messages_and_times_keeps_the_promises() {
+    let mut seed: u64 = 7;
+    let mut chance = move |below: u64| {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    for _ in 0..200 {
+        let probe = Duration::from_secs(chance(3));
+        let mut client: TestClient =
+            Client::start(identity(), Policy { probe, ..policy() }, random(), at(0));
+        let mut time = 0;
+        let mut acked = false;
+        for _ in 0..100 {
+            let had = client.lease().is_some();
+            match chance(8) {
+                0..=2 => {
+                    time = client.deadline().map_or(time, Time::millis).max(time);
+                    client.handle_timeout(Time::from_millis(time));
+                }
+                3 => client.address_in_use(Time::from_millis(time)),
+                4 => time += chance(400_000),
+                kind => {
+                    let kind =
+                        [Kind::Offer, Kind::Ack, Kind::Nak][usize::try_from(kind - 5).unwrap()];
+                    let mut reply = reply(&client, kind);
+                    if chance(4) == 0 {
+                        reply.server = Some(OTHER);
+                    }
+                    let done = client.handle_message(&reply, Time::from_millis(time));
+                    acked |= kind == Kind::Ack && done.is_ok();
+                }
+            }
+            for output in outputs(&mut client) {
+                assert!(!matches!(output, Output::Bound(_)) || acked);
+                assert!(!matches!(output, Output::Lost(_)) || had || client.lease().is_none());
+            }
+            assert!(client.deadline().is_some());
+        }
+    }
+}

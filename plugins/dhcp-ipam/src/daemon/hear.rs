@@ -1,0 +1,88 @@
+//! Packets for a session: servers' messages, and ARP.
+
+use cni_common::log;
+
+use super::Daemon;
+use super::poll::now;
+use crate::client::Ignored;
+use crate::wire::{self, Kind, frame};
+
+/// How many packets of one session are read before others have their turn.
+const TURN: usize = 32;
+
+impl Daemon {
+    /// Frames of servers.
+    pub(super) fn hear_servers(&mut self, id: u64) {
+        self.with(id, |daemon, session| {
+            let mut buffer = [0; 2048];
+            for _ in 0..TURN {
+                let Some(ears) = &session.ears else { return };
+                // A link that went down is noticed at the next deadline.
+                let Ok(Some(received)) = ears.dhcp.receive(&mut buffer) else {
+                    return;
+                };
+                let Some((mac, from, message)) = frame::parse(received) else {
+                    daemon.ignored = daemon.ignored.saturating_add(1);
+                    continue;
+                };
+                let Some(client) = &mut session.client else {
+                    return;
+                };
+                let reply = match wire::read(message, client.mac()) {
+                    Ok(reply) => reply,
+                    Err(why) => {
+                        daemon.ignored = daemon.ignored.saturating_add(1);
+                        log::debug(format_args!("a packet of {from} was ignored: {why}"));
+                        continue;
+                    }
+                };
+                match client.handle_message(&reply, now()) {
+                    Ok(()) if reply.kind == Kind::Ack => session.server_mac = Some(mac),
+                    Ok(()) if reply.kind == Kind::Nak => {
+                        let words = reply.words.as_deref().unwrap_or("no reason");
+                        session.last_error = Some(format!("{from} refused: {words}"));
+                    }
+                    Ok(()) => {}
+                    Err(Ignored::OtherTransaction) => {
+                        daemon.ignored = daemon.ignored.saturating_add(1);
+                    }
+                    Err(why) => {
+                        daemon.ignored = daemon.ignored.saturating_add(1);
+                        session.say(format_args!(
+                            "{:?} of {from} was ignored: {why}",
+                            reply.kind
+                        ));
+                    }
+                }
+                daemon.pump(session);
+            }
+        });
+    }
+
+    /// ARP, while an address is probed for.
+    pub(super) fn hear_neighbours(&mut self, id: u64) {
+        self.with(id, |_, session| {
+            let mut buffer = [0; 128];
+            for _ in 0..TURN {
+                let Some(arp) = session.ears.as_ref().and_then(|ears| ears.arp.as_ref()) else {
+                    return;
+                };
+                let Ok(Some(received)) = arp.receive(&mut buffer) else {
+                    return;
+                };
+                let Some(client) = &mut session.client else {
+                    return;
+                };
+                if let Some(address) = client.probing()
+                    && frame::arp_conflicts(received, client.mac(), address)
+                {
+                    client.address_in_use(now());
+                    session.say(format_args!(
+                        "{address} is in use by another host: declined"
+                    ));
+                    return;
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,172 @@
+//! Listening, and going into the background.
+#![expect(
+    unsafe_code,
+    reason = "fork, close_range and a descriptor that systemd passed have no safe wrapper"
+)]
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use cni_common::code::Code;
+use cni_common::error::{Error, Step};
+use nix::unistd::ForkResult;
+
+use super::options::Options;
+use crate::reach;
+
+/// The listening socket, and the lock that says that its daemon lives.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) socket: UnixListener,
+    /// Held for as long as this process lives; it has the process's number in it, for people.
+    lock: Option<File>,
+    /// Whether the socket's path is ours to remove.
+    ours: bool,
+}
+
+/// What came of trying to listen.
+pub(super) enum Listening {
+    /// We do.
+    Here(Listener),
+    /// Another daemon lives there.
+    Elsewhere,
+}
+
+/// Listens at the socket that systemd passed, or at the path: what a dead daemon left there is taken over, a live one's
+/// is not.
+pub(super) fn listen(options: &Options) -> Result<Listening, Error> {
+    if let Some(socket) = activated()? {
+        return Ok(Listening::Here(Listener {
+            socket,
+            lock: None,
+            ours: false,
+        }));
+    }
+    let path = &options.socket;
+    let doing = || format!("listen at {}", path.display());
+    if let Some(directory) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(directory)
+            .step(doing)?;
+    }
+    let Some(lock) = reach::lock(path)? else {
+        return Ok(Listening::Elsewhere);
+    };
+    // Not every daemon that may listen there knows our lock.
+    if reach::dial(path)?.is_some() {
+        return Err(Error::new(
+            Code::Io,
+            format!("{} is in use by another program", path.display()),
+        ));
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).step(doing);
+        }
+        _ => {}
+    }
+    let socket = UnixListener::bind(path).step(doing)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600)).step(doing)?;
+    Ok(Listening::Here(Listener {
+        socket,
+        lock: Some(lock),
+        ours: true,
+    }))
+}
+
+impl Listener {
+    /// Writes which process listens into the lock.
+    pub(super) fn sign(&self) -> Result<(), Error> {
+        let Some(lock) = &self.lock else {
+            return Ok(());
+        };
+        let line = format!("{}\n", std::process::id());
+        lock.set_len(0)
+            .and_then(|()| lock.write_all_at(line.as_bytes(), 0))
+            .step(|| "write the lock")
+    }
+
+    /// Removes the socket's path, for others to see at once that nobody listens.
+    pub(super) fn end(&self, path: &Path) {
+        if self.ours {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The socket that systemd passed (`sd_listen_fds(3)`).
+fn activated() -> Result<Option<UnixListener>, Error> {
+    let variable = |name| std::env::var(name).ok();
+    let ours = variable("LISTEN_PID").is_some_and(|pid| pid == std::process::id().to_string());
+    if !ours {
+        return Ok(None);
+    }
+    if variable("LISTEN_FDS").as_deref() != Some("1") {
+        return Err(Error::new(
+            Code::InvalidConfig,
+            "LISTEN_FDS: the socket unit must have exactly one ListenStream",
+        ));
+    }
+    // SAFETY: systemd passes the first descriptor as number 3, for this process alone, and nothing else took it.
+    let socket = unsafe { OwnedFd::from_raw_fd(3) };
+    Ok(Some(UnixListener::from(socket)))
+}
+
+/// Closes what a careless caller left open beside the standard streams; a pipe of it would otherwise never end.
+///
+/// To be called before anything is opened.
+pub(super) fn close_inherited() {
+    // SAFETY: no descriptor above 2 is in use: the process has just begun.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+}
+
+/// What a process is after going into the background.
+pub(super) enum Side {
+    /// The one that was started; it ends.
+    Front,
+    /// The daemon.
+    Back,
+}
+
+/// Goes into the background: a session of its own, no terminal, the caller's streams closed, and out of the caller's
+/// cgroup where that is allowed, so that it is not killed together with a container or a service.
+pub(super) fn detach(state: &Path) -> Result<Side, Error> {
+    let doing = || "go into the background";
+    // SAFETY: the process has one thread, so the child finds no lock taken.
+    match unsafe { nix::unistd::fork() }
+        .map_err(std::io::Error::from)
+        .step(doing)?
+    {
+        ForkResult::Parent { .. } => return Ok(Side::Front),
+        ForkResult::Child => {}
+    }
+    nix::unistd::setsid()
+        .map_err(std::io::Error::from)
+        .step(doing)?;
+    let nothing = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .step(doing)?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(state.join("daemon.log"))
+        .step(doing)?;
+    let streams = nix::unistd::dup2_stdin(&nothing)
+        .and_then(|()| nix::unistd::dup2_stdout(&nothing))
+        .and_then(|()| nix::unistd::dup2_stderr(&log));
+    streams.map_err(std::io::Error::from).step(doing)?;
+    // cgroup v2, where the root may have processes; elsewhere the daemon stays where it is.
+    let _ = fs::write(
+        "/sys/fs/cgroup/cgroup.procs",
+        std::process::id().to_string(),
+    );
+    Ok(Side::Back)
+}

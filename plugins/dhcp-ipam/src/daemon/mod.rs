@@ -1,0 +1,227 @@
+//! The daemon: one thread, one loop, all leases.
+//!
+//! What a client decides is in [`crate::client`]; here it gets its packets and its time, and what it wants is done.
+
+mod connection;
+mod failure;
+mod hear;
+mod listener;
+mod options;
+mod poll;
+mod serve;
+mod session;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use cni_common::code::Code;
+use cni_common::error::{Error, Step};
+use cni_common::log::{self, Level, LogConfig};
+use cni_common::owner::Owner;
+
+use crate::store::Store;
+use crate::time::Time;
+use connection::Connection;
+use listener::{Listener, Listening, Side};
+use options::Options;
+use poll::{Poll, Source, now};
+use session::Session;
+
+/// How long a plugin may take to ask.
+const ASKING: Duration = Duration::from_secs(5);
+/// How long a daemon that a plugin started stays without a lease.
+const IDLE: Duration = Duration::from_mins(1);
+/// More plugins than this do not call at once.
+const CONNECTIONS: usize = 4096;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Session(u64),
+    /// A connection that has not asked.
+    Connection(u64),
+    /// Is anybody still here?
+    Idle,
+}
+
+/// The daemon.
+struct Daemon {
+    options: Options,
+    store: Store,
+    boot: String,
+    poll: Poll,
+    listener: Listener,
+    sessions: BTreeMap<u64, Session>,
+    names: BTreeMap<Owner, u64>,
+    connections: BTreeMap<u64, Connection>,
+    deadlines: BTreeSet<(Time, Due)>,
+    last: u64,
+    /// What came in and was of no use, for whoever lists.
+    ignored: u64,
+}
+
+/// `dhcp-ipam daemon`.
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    log::use_stderr();
+    let config = LogConfig {
+        file: None,
+        level: Some(Level::Info),
+    };
+    log::start("dhcp-ipam daemon", &config);
+    let outcome = Options::parse(arguments)
+        .map_err(|reason| Error::new(Code::InvalidConfig, reason))
+        .and_then(begin);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // In its own words: a plugin that started it passes them on.
+            let _ = writeln!(std::io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn begin(options: Options) -> Result<(), Error> {
+    if options.detach {
+        listener::close_inherited();
+    }
+    let store = Store::new(&options.state);
+    store.create()?;
+    let listener = match listener::listen(&options)? {
+        Listening::Here(listener) => listener,
+        // Two plugins found nobody at one moment; the other one's daemon serves both.
+        Listening::Elsewhere if options.detach => return Ok(()),
+        Listening::Elsewhere => {
+            return Err(Error::new(
+                Code::Io,
+                format!("another daemon listens at {}", options.socket.display()),
+            ));
+        }
+    };
+    if options.detach
+        && let Side::Front = listener::detach(store.directory())?
+    {
+        return Ok(());
+    }
+    listener.sign()?;
+    // A kernel that does not know it has nothing to take away.
+    let _ = nix::sys::prctl::set_no_new_privs();
+    more_descriptors();
+    let socket = options.socket.clone();
+    let pidfile = options.pidfile.clone();
+    if let Some(path) = &pidfile {
+        let line = format!("{}\n", std::process::id());
+        fs::write(path, line).step(|| format!("write {}", path.display()))?;
+    }
+    let mut daemon = Daemon::new(options, store, listener)?;
+    let ended = daemon.resume().and_then(|()| daemon.serve());
+    daemon.listener.end(&socket);
+    if let Some(path) = &pidfile {
+        let _ = fs::remove_file(path);
+    }
+    log::info(format_args!(
+        "ends; {} leases stay on disk",
+        daemon.sessions.len()
+    ));
+    ended
+}
+
+/// Two sockets for each of ten thousand leases at once are more than the usual limit.
+fn more_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // With the old limit it works as well, for fewer.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
+
+impl Daemon {
+    fn new(options: Options, store: Store, listener: Listener) -> Result<Self, Error> {
+        const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+        let doing = || "begin";
+        listener.socket.set_nonblocking(true).step(doing)?;
+        let poll = Poll::new().step(doing)?;
+        poll.watch(&listener.socket, Source::Listener).step(doing)?;
+        let boot = fs::read_to_string(BOOT).step(|| format!("read {BOOT}"))?;
+        Ok(Self {
+            options,
+            store,
+            boot: boot.trim().to_owned(),
+            poll,
+            listener,
+            sessions: BTreeMap::new(),
+            names: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            last: 0,
+            ignored: 0,
+        })
+    }
+
+    /// The loop.
+    fn serve(&mut self) -> Result<(), Error> {
+        log::info(format_args!(
+            "listens at {} with {} leases",
+            self.options.socket.display(),
+            self.sessions.len()
+        ));
+        if self.options.detach {
+            self.deadlines.insert((now().after(IDLE), Due::Idle));
+        }
+        loop {
+            let next = self.deadlines.first().map(|(at, _)| *at);
+            self.poll.set(next).step(|| "set the clock")?;
+            for source in self.poll.wait().step(|| "wait")? {
+                match source {
+                    Source::Listener => self.accept(),
+                    Source::Signal if self.poll.is_to_end() => return Ok(()),
+                    Source::Clock | Source::Signal => {}
+                    Source::Connection(id) => self.hear_plugin(id),
+                    Source::Dhcp(id) => self.hear_servers(id),
+                    Source::Arp(id) => self.hear_neighbours(id),
+                }
+            }
+            if self.pass_time() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does what is due; whether that is to end.
+    fn pass_time(&mut self) -> bool {
+        let time = now();
+        while let Some((at, due)) = self.deadlines.first().copied()
+            && at <= time
+        {
+            self.deadlines.remove(&(at, due));
+            match due {
+                Due::Session(id) => self.time_for(id, time),
+                Due::Connection(id) => {
+                    if self
+                        .connections
+                        .get(&id)
+                        .is_some_and(|one| !one.has_asked())
+                    {
+                        self.connections.remove(&id);
+                    }
+                }
+                Due::Idle if self.sessions.is_empty() && self.connections.is_empty() => {
+                    return true;
+                }
+                Due::Idle => {
+                    self.deadlines.insert((time.after(IDLE), Due::Idle));
+                }
+            }
+        }
+        false
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last = self.last.saturating_add(1);
+        self.last
+    }
+}

@@ -1,0 +1,245 @@
+//! What plugins and people ask.
+
+use cni_common::code::Code;
+use cni_common::config::Valid;
+use cni_common::error::Error;
+use cni_common::ident::NetworkName;
+use cni_common::json::{Json, ObjectWriter};
+use cni_common::log;
+use cni_common::owner::Owner;
+
+use super::connection::{Connection, Heard};
+use super::poll::{Source, now};
+use super::session::{Session, Waiter};
+use super::{ASKING, CONNECTIONS, Daemon, Due};
+use crate::control::{Answer, Request};
+use crate::inside::Inside;
+use crate::record::{Place, Settings};
+use crate::time::Time;
+
+impl Daemon {
+    /// Takes the connections that wait.
+    pub(super) fn accept(&mut self) {
+        while let Ok((stream, _)) = self.listener.socket.accept() {
+            if self.connections.len() >= CONNECTIONS {
+                continue;
+            }
+            let Ok(Some(connection)) = Connection::new(stream) else {
+                log::warning(format_args!("somebody who may not ask was sent away"));
+                continue;
+            };
+            let id = self.number();
+            if self.poll.watch(&connection, Source::Connection(id)).is_ok() {
+                self.connections.insert(id, connection);
+                self.deadlines
+                    .insert((now().after(ASKING), Due::Connection(id)));
+            }
+        }
+    }
+
+    pub(super) fn hear_plugin(&mut self, id: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if connection.has_asked() {
+            // The rest of an answer goes out, or the other side went.
+            if connection.hear() == Heard::More {
+                self.flush(id);
+            } else {
+                self.hang_up(id);
+            }
+            return;
+        }
+        match connection.hear() {
+            Heard::More => {}
+            Heard::Gone => self.hang_up(id),
+            Heard::Question(line) => match Request::parse(&line) {
+                Ok(request) => self.handle(id, request),
+                Err(error) => self.answer(id, &Answer::failed(&error)),
+            },
+        }
+    }
+
+    /// A plugin that is gone takes nothing: its runtime gave up, and nobody would ever give the lease back.
+    fn hang_up(&mut self, id: u64) {
+        self.connections.remove(&id);
+        let waits = |session: &&Session| session.waiters.iter().any(|one| one.connection == id);
+        let Some(session) = self.sessions.values().find(waits) else {
+            return;
+        };
+        let session = session.id;
+        self.with(session, |daemon, session| {
+            session.waiters.retain(|waiter| waiter.connection != id);
+            daemon.abandon(session);
+        });
+    }
+
+    pub(super) fn answer(&mut self, id: u64, answer: &Answer) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.answer(answer);
+            self.flush(id);
+        }
+    }
+
+    fn flush(&mut self, id: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let over = connection.send();
+        let room = connection.is_full();
+        let source = Source::Connection(id);
+        if over || (room && self.poll.watch_room(&*connection, source, room).is_err()) {
+            self.connections.remove(&id);
+        }
+    }
+
+    fn handle(&mut self, id: u64, request: Request) {
+        let answer = match request {
+            Request::Add {
+                owner,
+                netns,
+                settings,
+                timeout_secs,
+            } => {
+                let waiter = Waiter {
+                    connection: id,
+                    deadline: now().after_secs(timeout_secs),
+                    secs: timeout_secs,
+                };
+                match self.add(owner, netns, settings, waiter) {
+                    // The answer comes with the lease.
+                    Ok(()) => return,
+                    Err(error) => Answer::failed(&error),
+                }
+            }
+            Request::Del(owner) => {
+                self.del(&owner);
+                Answer::Done
+            }
+            Request::Show(owner) => match self.find(&owner) {
+                Some(session) => shown(session),
+                None => Answer::failed(&unknown(&owner)),
+            },
+            Request::Renew(owner) => match self.names.get(&owner).copied() {
+                Some(session) => {
+                    self.renew(session);
+                    Answer::Done
+                }
+                None => Answer::failed(&unknown(&owner)),
+            },
+            Request::Gc { network, valid } => {
+                self.collect(&network, &valid);
+                Answer::Done
+            }
+            Request::List => {
+                let time = now();
+                Answer::List(
+                    self.sessions
+                        .values()
+                        .map(|one| described(one, time))
+                        .collect(),
+                )
+            }
+        };
+        self.answer(id, &answer);
+    }
+
+    fn find(&self, owner: &Owner) -> Option<&Session> {
+        self.sessions.get(self.names.get(owner)?)
+    }
+
+    /// ADD: the lease there is, or one to come.
+    fn add(
+        &mut self,
+        owner: Owner,
+        netns: String,
+        settings: Settings,
+        waiter: Waiter,
+    ) -> Result<(), Error> {
+        let mut inside = Inside::open(&self.options.netns(&netns), &owner.ifname)?;
+        inside.raise()?;
+        let place = Place {
+            netns,
+            cookie: inside.cookie,
+            boot: self.boot.clone(),
+            mac: inside.mac,
+        };
+        let known = self.names.get(&owner).copied();
+        let id = known.unwrap_or_else(|| self.number());
+        if known.is_none() {
+            self.names.insert(owner.clone(), id);
+            let session = Session::new(id, owner, place.clone(), settings.clone());
+            self.sessions.insert(id, session);
+        }
+        self.with(id, |daemon, session| {
+            session.waiters.push(waiter);
+            let here = inside.is(&session.place, &daemon.boot);
+            session.settings = settings;
+            session.place = place;
+            daemon.attach(session, here);
+        });
+        Ok(())
+    }
+
+    /// DEL: the lease is given back, and forgotten.
+    fn del(&mut self, owner: &Owner) {
+        if let Some(id) = self.names.get(owner).copied() {
+            self.release(id);
+        } else if let Err(error) = self.store.remove(owner) {
+            log::warning(format_args!("{owner}: {error}"));
+        }
+    }
+
+    fn collect(&mut self, network: &NetworkName, valid: &Valid) {
+        let stale = |owner: &&Owner| {
+            let key = (owner.container.clone(), owner.ifname.clone());
+            owner.network == *network && !valid.contains(&key)
+        };
+        let stale: Vec<Owner> = self.names.keys().filter(stale).cloned().collect();
+        for owner in stale {
+            self.del(&owner);
+        }
+    }
+}
+
+fn unknown(owner: &Owner) -> Error {
+    Error::new(Code::Drift, format!("there is no lease for {owner}"))
+}
+
+/// The state of a session's client.
+fn state_of(session: &Session) -> &'static str {
+    match &session.client {
+        Some(client) => client.state_name(),
+        None => "GONE",
+    }
+}
+
+fn shown(session: &Session) -> Answer {
+    match &session.lease {
+        Some((lease, _)) => Answer::Lease {
+            terms: lease.terms.clone(),
+            state: state_of(session).to_owned(),
+        },
+        None => Answer::failed(&unknown(&session.owner)),
+    }
+}
+
+/// A session for people.
+fn described(session: &Session, time: Time) -> Json {
+    let lease = session.client.as_ref().and_then(|client| client.lease());
+    let lease = lease.or(session.lease.as_ref().map(|(lease, _)| lease));
+    let left = |until: Time| match until.since(time).as_secs() {
+        left if left > u64::from(u32::MAX) => String::from("never"),
+        left => format!("{left}s"),
+    };
+    ObjectWriter::default()
+        .with("attachment", session.owner.to_string())
+        .with("state", state_of(session))
+        .with("netns", session.place.netns.as_str())
+        .with_some("address", lease.map(|one| one.terms.cidr().to_string()))
+        .with_some("server", lease.map(|one| one.terms.server.to_string()))
+        .with_some("renewsIn", lease.map(|one| left(one.t1())))
+        .with_some("expiresIn", lease.map(|one| left(one.expiry())))
+        .with_some("lastError", session.last_error.as_deref())
+        .into()
+}

@@ -1,0 +1,146 @@
+//! The interface in the container's namespace: finding it again, and giving it another address.
+
+use cni_common::addr::{Family, Mac};
+use cni_common::attach::routes;
+use cni_common::code::Code;
+use cni_common::error::{Cause, Error, Step};
+use cni_common::ident::IfName;
+use cni_common::netlink::link::Link;
+use cni_common::netlink::route::Route;
+use cni_common::netlink::{Rtnl, addr, route};
+use cni_common::netns::Netns;
+
+use crate::lease::{Terms, Wishes};
+use crate::record::Place;
+use crate::socket;
+
+/// An interface, and a way to work on it. It keeps the namespace alive, so nobody holds it for long.
+pub(crate) struct Inside {
+    pub(crate) netns: Netns,
+    pub(crate) cookie: Option<u64>,
+    pub(crate) link: Link,
+    pub(crate) mac: Mac,
+    rtnl: Rtnl,
+}
+
+impl Inside {
+    /// Finds the interface in the namespace at `path`.
+    ///
+    /// # Errors
+    /// Code 3 when the namespace is gone, code 8 when it is our own, code 4 when it has no such interface.
+    pub(crate) fn open(path: &str, ifname: &IfName) -> Result<Self, Error> {
+        let netns = Netns::open(path).map_err(Cause::cause)?;
+        if netns.is_current().step(|| path)? {
+            return Err(Error::new(
+                Code::OwnNamespace,
+                format!("{path} is the namespace of dhcp-ipam itself"),
+            ));
+        }
+        let (cookie, opened) = netns
+            .run(|| (socket::netns_cookie(), Rtnl::open()))
+            .step(|| "enter the container's namespace")?;
+        let mut rtnl = opened.map_err(Cause::cause)?;
+        let link = rtnl
+            .link_by_name(ifname)
+            .map_err(Cause::cause)?
+            .ok_or_else(|| {
+                Error::new(
+                    Code::Environment,
+                    format!("CNI_IFNAME: the container has no interface {ifname}"),
+                )
+            })?;
+        let mac = link.mac.filter(|mac| mac.is_usable()).ok_or_else(|| {
+            Error::new(
+                Code::InvalidConfig,
+                format!("interface {ifname} has no Ethernet address, which DHCP needs"),
+            )
+        })?;
+        Ok(Self {
+            netns,
+            cookie: cookie.step(|| "SO_NETNS_COOKIE")?,
+            link,
+            mac,
+            rtnl,
+        })
+    }
+
+    /// Whether this is the interface that a lease was for.
+    pub(crate) fn is(&self, place: &Place, boot: &str) -> bool {
+        self.mac == place.mac && self.cookie == place.cookie && place.boot == boot
+    }
+
+    /// Sets the interface up: nothing is heard while it is down.
+    pub(crate) fn raise(&mut self) -> Result<(), Error> {
+        let up = self
+            .link
+            .change()
+            .doing(format!("set {} up", self.link.name))
+            .up();
+        self.rtnl.execute(up.request()).map_err(Cause::cause)
+    }
+
+    /// Replaces what one lease gave by what another gives: first the new, then the old goes, so that there is no moment
+    /// without an address.
+    ///
+    /// Each step is tried whatever became of those before it; the first failure is reported.
+    pub(crate) fn apply(
+        &mut self,
+        old: Option<&Terms>,
+        new: Option<&Terms>,
+        wishes: Wishes,
+    ) -> Result<(), Error> {
+        let mut failures = Vec::new();
+        let (old_cidr, new_cidr) = (old.map(Terms::cidr), new.map(Terms::cidr));
+        let old_routes = installed(old, wishes)?;
+        let new_routes = installed(new, wishes)?;
+        if let Some(cidr) = new_cidr.filter(|cidr| Some(*cidr) != old_cidr) {
+            let request = addr::add(&self.link, cidr).tolerate(libc::EEXIST);
+            failures.extend(self.rtnl.execute(request).err());
+        }
+        for gone in old_routes.iter().filter(|each| !new_routes.contains(each)) {
+            self.delete_route(gone, &mut failures);
+        }
+        if let Some(cidr) = old_cidr.filter(|cidr| Some(*cidr) != new_cidr) {
+            let request = addr::delete(&self.link, cidr).tolerate(libc::EADDRNOTAVAIL);
+            failures.extend(self.rtnl.execute(request).err());
+        }
+        // After the old address went: the kernel takes routes with it that name it as their source.
+        for each in &new_routes {
+            let request = route::add(&self.link, each).tolerate(libc::EEXIST);
+            failures.extend(self.rtnl.execute(request).err());
+        }
+        match failures.into_iter().next() {
+            Some(error) => Err(error.cause()),
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes a route whoever installed it, where it is there.
+    fn delete_route(&mut self, gone: &Route, failures: &mut Vec<cni_common::netlink::Error>) {
+        let found = match self.rtnl.routes(&self.link) {
+            Ok(found) => found,
+            Err(error) => return failures.push(error),
+        };
+        let same = |each: &&Route| {
+            (each.dst, each.gw, each.table) == (gone.dst, gone.gw, gone.table)
+                && each.priority.unwrap_or(0) == gone.priority.unwrap_or(0)
+        };
+        for each in found.iter().filter(same) {
+            let request = route::delete(&self.link, each).tolerate(libc::ESRCH);
+            failures.extend(self.rtnl.execute(request).err());
+        }
+    }
+}
+
+/// The routes of a lease as the plugin that attached installed them.
+fn installed(terms: Option<&Terms>, wishes: Wishes) -> Result<Vec<Route>, Error> {
+    let Some(terms) = terms else {
+        return Ok(Vec::new());
+    };
+    let attachment = terms.to_attachment(wishes);
+    let routes = routes::to_install(&attachment.routes, &attachment.ips)?;
+    Ok(routes
+        .into_iter()
+        .filter(|each| each.dst.family() == Family::V4)
+        .collect())
+}

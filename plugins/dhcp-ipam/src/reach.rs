@@ -1,0 +1,154 @@
+//! Reaching the daemon, and starting one where none listens.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cni_common::code::Code;
+use cni_common::error::{Error, Step};
+
+use crate::config::Config;
+use crate::control::{Answer, LONGEST, Request};
+
+/// How long a daemon may take to listen.
+const STARTING: Duration = Duration::from_secs(10);
+
+/// Connects; `None` when nobody listens.
+pub(crate) fn dial(socket: &Path) -> Result<Option<UnixStream>, Error> {
+    match UnixStream::connect(socket) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error).step(|| format!("connect to {}", socket.display())),
+    }
+}
+
+/// Asks one question, on a connection of its own.
+pub(crate) fn ask(
+    mut stream: UnixStream,
+    request: &Request,
+    patience: Duration,
+) -> Result<Answer, Error> {
+    let doing = || "ask the daemon of dhcp-ipam";
+    stream.set_read_timeout(Some(patience)).step(doing)?;
+    stream.set_write_timeout(Some(patience)).step(doing)?;
+    stream.write_all(request.to_line().as_bytes()).step(doing)?;
+    let mut line = Vec::new();
+    let longest = u64::try_from(LONGEST).unwrap_or(u64::MAX).saturating_mul(8);
+    let read = BufReader::new(stream.take(longest)).read_until(b'\n', &mut line);
+    match read {
+        Ok(_) if line.is_empty() => Err(Error::new(
+            Code::TryAgain,
+            "the daemon of dhcp-ipam ended before it answered",
+        )),
+        Ok(_) => Answer::parse(&line),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Error::new(
+            Code::TryAgain,
+            format!("the daemon of dhcp-ipam did not answer within {patience:?}"),
+        )),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Error::new(
+            Code::TryAgain,
+            "the daemon of dhcp-ipam ended before it answered",
+        )),
+        Err(error) => Err(error).step(doing),
+    }
+}
+
+/// Connects to the daemon, which is started where none listens and the configuration allows it.
+///
+/// # Errors
+/// Code 50 or that of what failed.
+pub(crate) fn connect(config: &Config) -> Result<UnixStream, Error> {
+    if let Some(stream) = dial(&config.socket)? {
+        return Ok(stream);
+    }
+    if !config.start {
+        return Err(Error::new(
+            Code::TryAgain,
+            format!(
+                "no daemon listens at {}, and startDaemon is false",
+                config.socket.display()
+            ),
+        ));
+    }
+    start(config)?;
+    let deadline = Instant::now() + STARTING;
+    loop {
+        if let Some(stream) = dial(&config.socket)? {
+            return Ok(stream);
+        }
+        if Instant::now() > deadline {
+            return Err(Error::new(
+                Code::TryAgain,
+                format!(
+                    "the daemon was started and does not listen at {}",
+                    config.socket.display()
+                ),
+            ));
+        }
+        // Another call is starting it at this moment, and holds its lock.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Starts the daemon, which has put itself into the background and listens when this returns.
+fn start(config: &Config) -> Result<(), Error> {
+    let output = Command::new("/proc/self/exe")
+        .arg("daemon")
+        .arg("--detach")
+        .arg("--socketpath")
+        .arg(&config.socket)
+        .arg("--state-dir")
+        .arg(&config.state)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .step(|| "start the daemon")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(
+        Code::Io,
+        format!("start the daemon: {}", said.trim()),
+    ))
+}
+
+/// The lock that the daemon of a socket holds while it lives.
+pub(crate) fn lock_path(socket: &Path) -> PathBuf {
+    let mut name = socket.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+/// Takes that lock, so that no daemon starts meanwhile; `None` when one lives.
+pub(crate) fn lock(socket: &Path) -> Result<Option<File>, Error> {
+    let path = lock_path(socket);
+    let doing = || format!("lock {}", path.display());
+    if let Some(directory) = socket.parent() {
+        std::fs::create_dir_all(directory).step(doing)?;
+    }
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .step(doing)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(error).step(doing),
+    }
+}

@@ -1,0 +1,133 @@
+//! Leases on disk: one file each, replaced as a whole, so that a machine that stops at any moment has the old or the new.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use cni_common::code::Code;
+use cni_common::error::{Error, Step};
+use cni_common::json::Json;
+use cni_common::log;
+use cni_common::owner::Owner;
+
+use crate::record::Record;
+
+/// Where the files are when the configuration does not say.
+pub(crate) const DIRECTORY: &str = "/var/lib/cni/dhcp-ipam";
+
+/// The longest file that is read: no lease is as long.
+const LONGEST: u64 = 256 * 1024;
+
+/// The directory of the lease files.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    directory: PathBuf,
+}
+
+impl Store {
+    pub(crate) fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+        }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Makes the directory, for its owner's eyes alone.
+    pub(crate) fn create(&self) -> Result<(), Error> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)
+            .step(|| format!("create {}", self.directory.display()))
+    }
+
+    fn file(&self, owner: &Owner) -> PathBuf {
+        self.directory.join(format!("{:016x}.json", owner.hash()))
+    }
+
+    /// Writes a lease; it is on the disk when this returns.
+    pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
+        let path = self.file(&record.owner);
+        let doing = || format!("write {}", path.display());
+        let new = path.with_extension("new");
+        let text = Json::from(record.to_json()).to_pretty();
+        let written = (|| {
+            let mut file = OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(&new)?;
+            file.write_all(text.as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            // The name, too, has to be there after a power failure.
+            File::open(&self.directory)?.sync_all()
+        })();
+        written.map_err(|error: io::Error| error).step(doing)
+    }
+
+    /// Reads the lease of an attachment; `None` where there is none that can be read.
+    pub(crate) fn read(&self, owner: &Owner) -> Option<Record> {
+        let record = read(&self.file(owner))?;
+        // Two names with one hash, or a file that somebody put there.
+        (record.owner == *owner).then_some(record)
+    }
+
+    /// Removes the lease of an attachment, where there is one.
+    pub(crate) fn remove(&self, owner: &Owner) -> Result<(), Error> {
+        let path = self.file(owner);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).step(|| format!("remove {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All leases; a file that cannot be read is passed over with a warning, and stays.
+    pub(crate) fn all(&self) -> Result<Vec<Record>, Error> {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).step(|| format!("read {}", self.directory.display())),
+        };
+        let paths = entries.flatten().map(|entry| entry.path());
+        let leases = paths.filter(|path| path.extension().is_some_and(|end| end == "json"));
+        Ok(leases.filter_map(|path| read(&path)).collect())
+    }
+}
+
+fn read(path: &Path) -> Option<Record> {
+    let warn = |why: &dyn core::fmt::Display| {
+        log::warning(format_args!("{}: {why}", path.display()));
+    };
+    let mut bytes = Vec::new();
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path);
+    let read = opened.and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            warn(&error);
+            return None;
+        }
+        Ok(_) => {}
+    }
+    let parsed = Json::parse(&bytes).and_then(|json| Record::from_json(&json));
+    match parsed {
+        Ok(record) => Some(record),
+        Err(error) => {
+            warn(&error.with_code(Code::Io));
+            None
+        }
+    }
+}

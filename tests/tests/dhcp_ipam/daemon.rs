@@ -1,0 +1,256 @@
+//! The daemon: started, killed, started again, and in others' way.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+
+use nix::sys::signal::Signal;
+use plumb_tests::{json, until};
+
+use crate::world::{OnDemand, SOON, World, address, alone, bridged, until_leases, v4};
+
+#[test]
+fn a_daemon_that_was_killed_resumes_its_leases_without_a_packet() {
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    let daemon = world.daemon();
+    let c1 = world.host.container("c1");
+    let bridge = world.host.plugin("bridge-attach");
+    let conf = bridged(json!({}));
+    let result = bridge.add(&c1, &conf).succeeds();
+    daemon.signal(Signal::SIGKILL);
+    drop(daemon);
+
+    let capture = world.server.capture("eth0", "udp port 67");
+    let _daemon = world.daemon();
+    let listed = world.listed("testnet/c1/eth0");
+    assert_eq!(
+        (&listed["state"], &listed["address"]),
+        (&json!("BOUND"), &json!(address(&result)))
+    );
+    assert_eq!(capture.packets(), Vec::<String>::new());
+    bridge
+        .clone()
+        .previous(&result)
+        .check(&c1, &conf)
+        .succeeds();
+    bridge.previous(&result).del(&c1, &conf).succeeds();
+    until_leases(0);
+}
+
+#[test]
+fn one_that_a_plugin_started_and_somebody_killed_is_started_again() {
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    let _daemon = OnDemand;
+    let c1 = world.plugged("c1");
+    let conf = alone(json!({}));
+    let result = world.plugin().add(&c1, &conf).succeeds();
+    let first = OnDemand::pid();
+    OnDemand::kill();
+    assert_eq!(world.plugin().add(&c1, &conf).succeeds(), result);
+    assert_ne!(OnDemand::pid(), first);
+    // Neither of its caller's session nor with its caller's streams.
+    let pid = OnDemand::pid().unwrap();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let session = stat.split(' ').nth(5).unwrap().to_owned();
+    assert_eq!(session, pid.to_string(), "{stat}");
+    let input = fs::read_link(format!("/proc/{pid}/fd/0")).unwrap();
+    assert_eq!(input.to_str(), Some("/dev/null"));
+    let log = fs::read_to_string("/var/lib/cni/dhcp-ipam/daemon.log").unwrap();
+    assert!(log.contains("testnet/c1/eth0: has 10.240.0."), "{log}");
+}
+
+#[test]
+fn a_lease_of_a_container_deleted_while_no_daemon_ran_is_given_back_by_the_next() {
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    let daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    let conf = alone(json!({ "startDaemon": false }));
+    let result = world.plugin().add(&c1, &conf).succeeds();
+    // The address that the runtime's plugin would give it.
+    c1.sh(&format!("ip addr add {} dev eth0", address(&result)));
+    daemon.signal(Signal::SIGKILL);
+    drop(daemon);
+    let outcome = world.plugin().del(&c1, &conf);
+    assert!(
+        outcome.stderr.contains("startDaemon is false"),
+        "{}",
+        outcome.stderr
+    );
+    outcome.succeeds();
+    until_leases(1);
+    let _daemon = world.daemon();
+    until_leases(0);
+    assert!(world.listed("testnet/c1/eth0").is_null());
+}
+
+#[test]
+fn del_starts_a_daemon_to_give_a_lease_back() {
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    let _daemon = OnDemand;
+    let c1 = world.host.container("c1");
+    let bridge = world.host.plugin("bridge-attach");
+    let conf = bridged(json!({}));
+    let result = bridge.add(&c1, &conf).succeeds();
+    OnDemand::kill();
+    bridge.previous(&result).del(&c1, &conf).succeeds();
+    until_leases(0);
+}
+
+#[test]
+fn a_container_that_comes_back_after_its_namespace_was_lost_has_its_address_again() {
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    let _daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    let conf = alone(json!({}));
+    let first = world.plugin().add(&c1, &conf).succeeds();
+    world.host.sh("ip link del v-c1");
+    c1.vanish();
+    drop(c1);
+
+    let c1 = world.plugged("c1");
+    let capture = world.server.capture("eth0", "udp port 67");
+    let again = world.plugin().add(&c1, &conf).succeeds();
+    assert_eq!(address(&again), address(&first));
+    // INIT-REBOOT: one question and one answer.
+    assert!(capture.packets().len() <= 2, "{:?}", capture.packets());
+}
+
+#[test]
+fn a_quiet_lease_does_not_keep_a_namespace_alive() {
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    let daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    world.plugin().add(&c1, alone(json!({}))).succeeds();
+    let open = || {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", daemon.id())).unwrap();
+        let targets = descriptors
+            .flatten()
+            .filter_map(|entry| fs::read_link(entry.path()).ok());
+        targets
+            .map(|target| target.display().to_string())
+            .collect::<Vec<_>>()
+    };
+    let sockets = || {
+        open()
+            .iter()
+            .filter(|link| link.starts_with("socket:"))
+            .count()
+    };
+    // The one it listens with.
+    assert!(until(SOON, || sockets() == 1), "{:?}", open());
+    assert!(
+        !open().iter().any(|link| link.starts_with("net:")),
+        "{:?}",
+        open()
+    );
+    c1.vanish();
+    // The namespace takes its half of the pair with it.
+    assert!(until(SOON, || world.host.link("v-c1").is_none()));
+}
+
+#[test]
+fn the_socket_is_for_its_owner_and_a_stale_one_is_taken_over() {
+    let world = World::new();
+    fs::create_dir_all("/run/cni").unwrap();
+    drop(UnixListener::bind("/run/cni/dhcp.sock").unwrap());
+    let mut first = world.daemon();
+    let mode = fs::metadata("/run/cni/dhcp.sock")
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let file = world.plugin().file().to_owned();
+    let second = world.host.try_exec([file.as_os_str(), "daemon".as_ref()]);
+    assert!(
+        second
+            .stderr
+            .contains("another daemon listens at /run/cni/dhcp.sock"),
+        "{second:?}"
+    );
+    first.signal(Signal::SIGTERM);
+    assert!(first.wait(SOON).success());
+    assert!(!fs::exists("/run/cni/dhcp.sock").unwrap());
+}
+
+#[test]
+fn a_socket_of_another_program_is_left_alone() {
+    let world = World::new();
+    fs::create_dir_all("/run/cni").unwrap();
+    let listener = UnixListener::bind("/run/cni/dhcp.sock").unwrap();
+    let file = world.plugin().file().to_owned();
+    let daemon = world.host.try_exec([file.as_os_str(), "daemon".as_ref()]);
+    assert!(
+        daemon.stderr.contains("is in use by another program"),
+        "{daemon:?}"
+    );
+    // The Go plugin's daemon speaks HTTP.
+    let serve = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let conf = alone(json!({}));
+    world
+        .plugin()
+        .status(&conf)
+        .fails_with(50, "is not the daemon of dhcp-ipam");
+    serve.join().unwrap();
+}
+
+#[test]
+fn status_says_whether_an_add_could_be_served() {
+    let world = World::new();
+    let never = alone(json!({ "startDaemon": false }));
+    world.plugin().status(alone(json!({}))).succeeds();
+    world
+        .plugin()
+        .status(&never)
+        .fails_with(50, "no daemon listens");
+    assert!(
+        !fs::exists("/run/cni/dhcp.sock").unwrap(),
+        "STATUS starts nothing"
+    );
+    let _daemon = world.daemon();
+    world.plugin().status(&never).succeeds();
+}
+
+#[test]
+fn a_bad_client_harms_nobody() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    let mut daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    let ask = |bytes: &[u8]| {
+        let mut stream = UnixStream::connect("/run/cni/dhcp.sock").unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let _ = stream.write_all(bytes);
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    let _silent = UnixStream::connect("/run/cni/dhcp.sock").unwrap();
+    assert!(ask(b"\xff\xfe\n").contains("not JSON"));
+    assert!(ask(b"{\"version\":1}\n").contains("not complete"));
+    assert_eq!(ask(&vec![b'['; 2 << 20]), "");
+    let deep = [vec![b'['; 100_000], b"\n".to_vec()].concat();
+    assert!(ask(&deep).contains("recursion limit"), "{}", ask(&deep));
+    world.plugin().add(&c1, alone(json!({}))).succeeds();
+    assert_eq!(
+        v4(&c1),
+        Vec::<String>::new(),
+        "the address is for the caller to give"
+    );
+    assert!(daemon.is_running());
+}
