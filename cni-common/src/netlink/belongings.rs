@@ -3,6 +3,8 @@
 //! They are sent back as the kernel described them, but for the link, so that lifetimes, flags, metrics and preferred
 //! sources stay. What the kernel adds by itself for an address is left to it.
 
+use std::time::Duration;
+
 use netlink_packet_core::NLM_F_CREATE;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressMessage;
@@ -110,23 +112,37 @@ impl Rtnl {
             requests.push(new.with(NLM_F_CREATE).tolerate(libc::EEXIST));
         }
         for body in &belongings.routes {
+            let doing = format!("give a route of {} to {}", from.name, to.name);
+            let new: Request<Rtnetlink> =
+                Request::raw(doing, libc::RTM_NEWROUTE, route_of(body, to));
+            let unreachable = [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EEXIST];
+            requests.push(
+                unreachable
+                    .into_iter()
+                    .fold(new.with(NLM_F_CREATE), Request::tolerate),
+            );
+        }
+        for body in &belongings.routes {
             let doing = format!("take a route from {}", from.name);
             let gone: Request<Rtnetlink> =
                 Request::raw(doing, libc::RTM_DELROUTE, route_of(body, from));
             requests.push(gone.tolerate(libc::ESRCH));
         }
-        if !requests.is_empty() {
-            self.batch(requests)?;
+        if requests.is_empty() {
+            return Ok(());
         }
-        for body in &belongings.routes {
-            let doing = format!("give a route of {} to {}", from.name, to.name);
-            let new: Request<Rtnetlink> =
-                Request::raw(doing, libc::RTM_NEWROUTE, route_of(body, to));
-            match self.execute(new.with(NLM_F_CREATE).tolerate(libc::EEXIST)) {
-                Err(error) if !matches!(error.errno, libc::ENETUNREACH | libc::EHOSTUNREACH) => {
-                    return Err(error);
-                }
-                _ => {}
+        self.batch(requests)?;
+        self.take_in(to)
+    }
+
+    /// Waits until the IPv6 addresses of a link work: the kernel leaves that to a worker.
+    fn take_in(&mut self, link: &Link) -> Result<(), Error> {
+        /// A worker that is slower is not waited for.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        for address in self.addresses(link)? {
+            let ip = address.cidr.address();
+            if ip.is_ipv6() && !address.local_scope {
+                self.taken_in(link, ip, PATIENCE)?;
             }
         }
         Ok(())

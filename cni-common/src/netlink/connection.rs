@@ -338,7 +338,7 @@ fn answered<'a, F>(
 
 fn refused<F>(request: &Request<F>, verdict: Option<Verdict>) -> Option<Error> {
     match verdict {
-        Some(Verdict { errno, .. }) if errno == 0 || Some(errno) == request.tolerated => None,
+        Some(Verdict { errno, .. }) if errno == 0 || request.tolerated.contains(&errno) => None,
         Some(Verdict { errno, message }) => Some(Error::new(&request.doing, errno, message)),
         None => Some(Error::protocol(
             &request.doing,

@@ -17,7 +17,7 @@ pub struct Request<F> {
     pub(super) kind: u16,
     pub(super) flags: u16,
     pub(super) body: Vec<u8>,
-    pub(super) tolerated: Option<i32>,
+    pub(super) tolerated: Vec<i32>,
     family: PhantomData<F>,
 }
 
@@ -49,7 +49,7 @@ impl<F: Family> Request<F> {
             kind,
             flags: 0,
             body,
-            tolerated: None,
+            tolerated: Vec::new(),
             family: PhantomData,
         }
     }
@@ -61,10 +61,10 @@ impl<F: Family> Request<F> {
         self
     }
 
-    /// Counts one error number as success: `EEXIST` where it is enough that the thing is there.
+    /// Counts an error number as success: `EEXIST` where it is enough that the thing is there.
     #[must_use]
     pub fn tolerate(mut self, errno: i32) -> Self {
-        self.tolerated = Some(errno);
+        self.tolerated.push(errno);
         self
     }
 

@@ -67,7 +67,13 @@ fn ensure_one(
         }
         (None, Uplink::Name(name)) => return Err(absent(name.as_str())),
         (None, Uplink::Mac(mac)) => return Err(absent(&format!("with the address {mac}"))),
-        (Some(port), _) if port.master == Some(bridge.index) => port,
+        (Some(port), _) if port.master == Some(bridge.index) => {
+            if config.move_addresses {
+                // An ADD that crashed may have come no further.
+                move_addresses(rtnl, bridge, &port, place)?;
+            }
+            port
+        }
         (Some(port), _) => {
             require_usable(rtnl, &port, config)?;
             undo_later(bridge, config, undo);
@@ -213,6 +219,8 @@ pub(crate) fn check(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(
 }
 
 /// Gives the uplinks back with their addresses and routes; VXLAN links are deleted.
+///
+/// The addresses go first: an uplink that is no port any more would not be known by a DEL that comes after a crash.
 pub(crate) fn release(
     rtnl: &mut Rtnl,
     bridge: &Link,
@@ -223,15 +231,15 @@ pub(crate) fn release(
             rtnl.delete_link_detached(port).map_err(Cause::cause)?;
             continue;
         }
-        let doing = format!("give {} back", port.name);
-        let free = port.change().no_master().doing(doing);
-        rtnl.execute(free.request()).map_err(Cause::cause)?;
         let which = Which::AddedBy(number(*place));
         let moved = rtnl.belongings(bridge, which).map_err(Cause::cause)?;
         if !moved.is_empty() {
             rtnl.transfer(&moved, bridge, port, None)
                 .map_err(Cause::cause)?;
         }
+        let doing = format!("give {} back", port.name);
+        let free = port.change().no_master().doing(doing);
+        rtnl.execute(free.request()).map_err(Cause::cause)?;
     }
     Ok(())
 }
@@ -255,8 +263,15 @@ fn enslave(
     rtnl.execute(join.doing(doing).request())
         .map_err(Cause::cause)?;
     let now = fit(rtnl, &now, port, config)?;
+    move_addresses(rtnl, bridge, port, place)?;
+    Ok(now)
+}
+
+/// Moves addresses and routes from an uplink to the bridge, where it has some.
+fn move_addresses(rtnl: &mut Rtnl, bridge: &Link, port: &Link, place: usize) -> Result<(), Error> {
+    let own = rtnl.belongings(port, Which::All).map_err(Cause::cause)?;
     if own.is_empty() {
-        return Ok(now);
+        return Ok(());
     }
     rtnl.transfer(&own, port, bridge, Some(number(place)))
         .map_err(Cause::cause)?;
@@ -270,7 +285,7 @@ fn enslave(
             "moveAddresses: this kernel (before 5.18) does not remember who added an address",
         ));
     }
-    Ok(now)
+    Ok(())
 }
 
 /// Gives the bridge the address of the uplink whose IP addresses it takes over: neighbours and switches know it. Not

@@ -109,6 +109,39 @@ fn adopting_bridge_attach() -> Case {
     }
 }
 
+/// On the network of a NIC of the host, whose addresses move to the bridge, with routing rules in the container.
+fn uplinked_bridge_attach() -> Case {
+    let conf = bridge(&json!({
+        "isGateway": false,
+        "uplink": "nic",
+        "moveAddresses": true,
+        "removeEmptyBridge": true,
+        "replaceDefaultRoute": true,
+        "rules": [{ "from": "self", "table": 100 }],
+    }));
+    Case {
+        name: "bridge-attach with an uplink and rules",
+        chain: vec![("bridge-attach", conf)],
+        prepare: |host, container| {
+            host.sh("ip link add nic type veth peer name end; ip link add br1 type bridge");
+            for link in ["nic", "end", "br1"] {
+                host.sh(&format!(
+                    "ip link set {link} addrgenmode none; ip link set {link} up"
+                ));
+            }
+            host.sh("ip addr add 10.1.0.200/24 dev nic");
+            host.sh("ip addr add fd01::200/64 dev nic nodad");
+            // The gateway is at the other end of the cable.
+            host.sh("ip link set end master br1");
+            host.sh("ip addr add 10.1.0.1/24 dev br1; ip addr add fd01::1/64 dev br1 nodad");
+            container.sh("ip link add br9 type bridge; ip link set br9 addrgenmode none");
+            container.sh("ip link set br9 up; ip addr add 10.99.0.2/24 dev br9; ip route add default via 10.99.0.1");
+        },
+        leaves: Leaves::NothingButToGc,
+        ..tidy_bridge_attach()
+    }
+}
+
 fn static_ipam() -> Case {
     Case {
         name: "static-ipam",
@@ -196,6 +229,11 @@ tests! {
         add_of_a_tidy_bridge_attach_fails
         del_of_a_tidy_bridge_attach_is_killed
         del_of_a_tidy_bridge_attach_fails;
+    uplinked_bridge_attach:
+        add_of_a_bridge_attach_with_an_uplink_is_killed
+        add_of_a_bridge_attach_with_an_uplink_fails
+        del_of_a_bridge_attach_with_an_uplink_is_killed
+        del_of_a_bridge_attach_with_an_uplink_fails;
     vlan:
         add_of_vlan_is_killed
         add_of_vlan_fails
