@@ -2,6 +2,8 @@
 //!
 //! The interface is not ours: DEL and GC let go of it, and never delete it.
 
+use std::time::Duration;
+
 use cni_common::attach::check::{drift, recorded_inside};
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error};
@@ -163,7 +165,23 @@ fn join(
     requests.extend(leaves.map(|leaves| link.delete_vlans(&[leaves])));
     requests.push(link.change().up().request());
     host.batch(requests).map_err(Cause::cause)?;
-    bridge::keep_mtu(host, bridge, link.mtu)
+    bridge::keep_mtu(host, bridge, link.mtu)?;
+    settle(host, bridge, link)
+}
+
+/// Waits until frames pass. A tap that nobody has opened, or a veth whose other end is down, is not waited for.
+fn settle(host: &mut Rtnl, bridge: &Link, link: &Link) -> Result<(), Error> {
+    /// As for an interface of our own.
+    const PATIENCE: Duration = Duration::from_millis(2550);
+    let patience = if link.running {
+        PATIENCE
+    } else {
+        Duration::ZERO
+    };
+    for index in [link.index, bridge.index] {
+        host.settled(index, patience).map_err(Cause::cause)?;
+    }
+    Ok(())
 }
 
 /// Makes the interface a port of nothing, and takes the mark off it.

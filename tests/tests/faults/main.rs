@@ -3,8 +3,10 @@
 
 mod crowd;
 
+use std::time::Duration;
+
 use plumb_tests::faults::{Case, Fault, Leaves, Operation, try_all};
-use plumb_tests::{Container, Host, Value, conf, json};
+use plumb_tests::{Container, Host, Value, conf, json, until};
 
 fn nothing(_: &Host, _: &Container) {}
 
@@ -142,6 +144,45 @@ fn uplinked_bridge_attach() -> Case {
     }
 }
 
+/// Chained, with an interface that the plugin before made.
+fn chained_bridge_attach() -> Case {
+    let conf = conf(
+        "bridge-attach",
+        json!({
+            "bridge": "br0",
+            "adopt": true,
+            "isGateway": true,
+            "ipForward": false,
+            "hairpinMode": true,
+            "ipspoofchk": true,
+            "prevResult": {
+                "cniVersion": "1.1.0",
+                "interfaces": [
+                    { "name": "tap0" },
+                    { "name": "eth0", "mac": "02:00:00:00:00:01", "sandbox": "/run/netns/c1" },
+                ],
+                "ips": [{ "interface": 1, "address": "10.1.0.2/24", "gateway": "10.1.0.1" }],
+            },
+        }),
+    );
+    Case {
+        name: "bridge-attach with adopt",
+        chain: vec![("bridge-attach", conf)],
+        prepare: |host, container| {
+            host.sh("ip link add tap0 type veth peer name eth0 address 02:00:00:00:00:01 netns c1");
+            host.sh("ip link set tap0 addrgenmode none; ip link set tap0 up");
+            container.sh("ip link set eth0 addrgenmode none; ip link set eth0 up");
+            container.sh("ip addr add 10.1.0.2/24 dev eth0");
+            let settled = || host.link("tap0").unwrap()["operstate"] == "UP";
+            assert!(until(Duration::from_secs(5), settled));
+        },
+        // No ping: the container keeps its interface, and remembers the address of a bridge that has gone.
+        works: |host, _| assert_eq!(host.link("tap0").unwrap()["master"], "br0"),
+        leaves: Leaves::Bridge("br0"),
+        repeatable: true,
+    }
+}
+
 fn static_ipam() -> Case {
     Case {
         name: "static-ipam",
@@ -234,6 +275,11 @@ tests! {
         add_of_a_bridge_attach_with_an_uplink_fails
         del_of_a_bridge_attach_with_an_uplink_is_killed
         del_of_a_bridge_attach_with_an_uplink_fails;
+    chained_bridge_attach:
+        add_of_a_chained_bridge_attach_is_killed
+        add_of_a_chained_bridge_attach_fails
+        del_of_a_chained_bridge_attach_is_killed
+        del_of_a_chained_bridge_attach_fails;
     vlan:
         add_of_vlan_is_killed
         add_of_vlan_fails
