@@ -312,14 +312,23 @@ impl Daemon {
     /// A lease began or goes on: it is on disk before anybody hears of it.
     fn bound(&mut self, session: &mut Session, lease: &Lease) {
         let age = now().since(lease.since).as_secs();
-        session.lease = Some((lease.clone(), wall().saturating_sub(age)));
+        let before = session
+            .lease
+            .replace((lease.clone(), wall().saturating_sub(age)));
         session.last_error = None;
-        session.say(format_args!(
-            "has {} of {} for {} s",
-            lease.terms.cidr(),
-            lease.terms.server,
-            lease.terms.seconds
-        ));
+        // Ten thousand leases are renewed all the time, and nobody wants to read that.
+        let is_news = before.is_none_or(|(before, _)| {
+            before.terms.server != lease.terms.server
+                || !before.terms.same_to_the_container(&lease.terms)
+        });
+        if is_news {
+            session.say(format_args!(
+                "has {} of {} for {} s",
+                lease.terms.cidr(),
+                lease.terms.server,
+                lease.terms.seconds
+            ));
+        }
         let written = session
             .record(Standing::Held)
             .map_or(Ok(()), |record| self.store.write(&record));
