@@ -9,10 +9,11 @@ PLUGINS := $(sort $(notdir $(wildcard plugins/*)))
 
 DESTDIR :=
 BINDIR  := /opt/cni/bin
+UNITDIR := /usr/lib/systemd/system
 
 export TARGET
 
-.PHONY: build tutorial test test-faults test-vm test-vm-all test-reference bench bench-vlan install install-links clean
+.PHONY: build tutorial test test-faults test-vm test-vm-all test-reference bench bench-vlan install install-links install-systemd clean
 .PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell
 
 # The plugins have a cargo call of their own: built together with the lab they would get the features it wants of their
@@ -98,6 +99,12 @@ install-links: install
 		ln -sfn $$plugin "$(DESTDIR)$(BINDIR)/.$$name.new"; \
 		mv -fT "$(DESTDIR)$(BINDIR)/.$$name.new" "$(DESTDIR)$(BINDIR)/$$name"; \
 	done
+
+# The daemon of dhcp-ipam as a service that systemd starts at the first ADD: systemctl enable --now dhcp-ipam.socket
+install-systemd: install
+	install -d "$(DESTDIR)$(UNITDIR)"
+	install -m 644 plugins/dhcp-ipam/systemd/dhcp-ipam.socket "$(DESTDIR)$(UNITDIR)/dhcp-ipam.socket"
+	sed 's|/opt/cni/bin|$(BINDIR)|' plugins/dhcp-ipam/systemd/dhcp-ipam.service > "$(DESTDIR)$(UNITDIR)/dhcp-ipam.service"
 
 clean:
 	rm -rf target .cache fuzz/target fuzz/artifacts

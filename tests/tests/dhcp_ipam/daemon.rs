@@ -225,6 +225,35 @@ fn status_says_whether_an_add_could_be_served() {
 }
 
 #[test]
+fn a_socket_that_systemd_passed_is_used_and_left_behind() {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    use std::os::fd::AsRawFd;
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    fs::create_dir_all("/run/cni").unwrap();
+    let listener = UnixListener::bind("/run/cni/dhcp.sock").unwrap();
+    fcntl(&listener, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    let passed = listener.as_raw_fd();
+    let file = world.plugin().file().display().to_string();
+    // Of the shells, bash knows descriptors of more than one digit.
+    let line = format!("LISTEN_PID=$$ LISTEN_FDS=1 exec {file} daemon 3<&{passed}");
+    let mut daemon = world.host.spawn(["bash", "-c", &line]);
+    daemon.until_output_has("listens at", SOON);
+    let c1 = world.plugged("c1");
+    world.plugin().add(&c1, alone(json!({}))).succeeds();
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.wait(SOON).success());
+    // The next connection makes systemd start it again.
+    assert!(fs::exists("/run/cni/dhcp.sock").unwrap());
+    let none = world.host.try_exec([
+        "bash",
+        "-c",
+        &format!("LISTEN_PID=$$ LISTEN_FDS=1 exec {file} daemon 3<&-"),
+    ]);
+    assert!(none.stderr.contains("descriptor 3 is not open"), "{none:?}");
+}
+
+#[test]
 fn a_bad_client_harms_nobody() {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;

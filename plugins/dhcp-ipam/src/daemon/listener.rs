@@ -112,6 +112,13 @@ fn activated() -> Result<Option<UnixListener>, Error> {
             "LISTEN_FDS: the socket unit must have exactly one ListenStream",
         ));
     }
+    // SAFETY: takes no pointer, and changes nothing.
+    if unsafe { libc::fcntl(3, libc::F_GETFD) } < 0 {
+        return Err(Error::new(
+            Code::InvalidConfig,
+            "LISTEN_FDS: descriptor 3 is not open",
+        ));
+    }
     // SAFETY: systemd passes the first descriptor as number 3, for this process alone, and nothing else took it.
     let socket = unsafe { OwnedFd::from_raw_fd(3) };
     Ok(Some(UnixListener::from(socket)))
