@@ -109,6 +109,13 @@ pub(crate) struct Bench {
     user: User,
 }
 
+/// Copies a program, by a process of its own: what this one writes may still be open in a process that another test is
+/// starting, and cannot be executed as long.
+pub(crate) fn install(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(copied.success(), "{}", from.display());
+}
+
 impl Bench {
     /// A bench with the small topology and the fake plugin.
     pub(crate) fn new(user: User) -> Self {
@@ -123,13 +130,13 @@ impl Bench {
             }
         }
         // The build's folder may be closed to others.
-        fs::copy(env!("CARGO_BIN_EXE_topology"), bench.path("topology")).unwrap();
-        bench.write("plugins/cable", CABLE);
-        fs::set_permissions(
-            bench.path("plugins/cable"),
-            fs::Permissions::from_mode(0o755),
-        )
-        .unwrap();
+        install(
+            Path::new(env!("CARGO_BIN_EXE_topology")),
+            &bench.path("topology"),
+        );
+        bench.write("cable", CABLE);
+        fs::set_permissions(bench.path("cable"), fs::Permissions::from_mode(0o755)).unwrap();
+        install(&bench.path("cable"), &bench.path("plugins/cable"));
         bench.write(
             "wire.conflist",
             r#"{"cniVersion": "1.0.0", "name": "wire", "plugins": [{"type": "cable"}]}"#,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::bench::{Bench, User, repository, succeeds, users};
+use super::bench::{Bench, User, install, repository, succeeds, users};
 
 /// Copies the tutorial and the plugins to where every user can read them.
 fn prepare(bench: &Bench) {
@@ -14,7 +14,7 @@ fn prepare(bench: &Bench) {
         &bench.path("tutorial"),
     );
     for plugin in ["bridge-attach", "static-ipam", "masquerade"] {
-        fs::copy(built(plugin), bench.path("plugins").join(plugin)).unwrap();
+        install(&built(plugin), &bench.path("plugins").join(plugin));
     }
 }
 

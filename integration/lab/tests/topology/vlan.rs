@@ -1,8 +1,6 @@
 //! The lab of two VLANs over one trunk, with the real plugins on a kernel that has 802.1Q.
 
-use std::fs;
-
-use super::bench::{Bench, User, repository, succeeds};
+use super::bench::{Bench, User, install, repository, succeeds};
 use super::tutorial::{built, copy};
 
 #[test]
@@ -10,7 +8,7 @@ fn two_vlans_over_one_trunk_come_up_prove_themselves_and_go_without_a_trace() {
     let bench = Bench::new(User::Caller);
     copy(&repository("conf-examples/vlan"), &bench.path("vlan"));
     for plugin in ["bridge-attach", "static-ipam", "vlan"] {
-        fs::copy(built(plugin), bench.path("plugins").join(plugin)).unwrap();
+        install(&built(plugin), &bench.path("plugins").join(plugin));
     }
     let plugins = bench.path("plugins");
     let plugins = plugins.to_str().unwrap();
