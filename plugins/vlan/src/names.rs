@@ -32,18 +32,24 @@ pub(crate) fn shared_name(master_index: u32, protocol: Protocol, id: u16) -> Res
 
 /// Whether a link is one that the plugin made to be shared.
 pub(crate) fn is_ours(link: &Link) -> bool {
-    link.is_vlan() && has_mark(&link.name, link.alias.as_deref())
+    match (&link.vlan, link.alias.as_deref()) {
+        (None, _) => false,
+        (Some(_), Some(alias)) => is_mark(alias),
+        // Its ADD has not come to mark it, or crashed before.
+        (Some(vlan), None) => {
+            let master = link.peer.filter(|_| link.peer_netns_id.is_none());
+            master.is_some_and(|master| is_name_of(&link.name, master, vlan.protocol, vlan.id))
+        }
+    }
 }
 
-fn has_mark(name: &str, alias: Option<&str>) -> bool {
-    if let Some(alias) = alias {
-        return alias == MARK || alias == REMOVAL_MARK;
-    }
-    // Its ADD has not come to mark it, or crashed before.
-    let is_hash = |rest: &str| {
-        rest.len() == 11 && rest.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
-    };
-    name.strip_prefix(PREFIX).is_some_and(is_hash)
+fn is_mark(alias: &str) -> bool {
+    alias == MARK || alias == REMOVAL_MARK
+}
+
+/// Compares the whole name, for somebody's own may well begin like ours: `vlandevelopment`.
+fn is_name_of(name: &str, master_index: u32, protocol: Protocol, id: u16) -> bool {
+    shared_name(master_index, protocol, id).is_ok_and(|ours| ours.as_str() == name)
 }
 
 /// Whether somebody is about to delete it.
@@ -104,13 +110,11 @@ mod tests {
     fn the_name_of_a_shared_link_never_changes_and_tells_that_it_is_ours() {
         let name = shared_name(2, Protocol::Dot1Q, 42).unwrap();
         assert_eq!(name.as_str(), "vlanamusbny3z7c");
-        assert!(has_mark(name.as_str(), None));
-        assert!(has_mark("renamed", Some(MARK)));
-        assert!(has_mark("renamed", Some(REMOVAL_MARK)));
-        assert!(!has_mark(name.as_str(), Some("somebodys")));
-        for other in ["vlan42", "eth0.42", "vlanABCDEFGHIJK"] {
-            assert!(!has_mark(other, None), "{other}");
+        assert!(is_name_of(name.as_str(), 2, Protocol::Dot1Q, 42));
+        for other in ["vlan42", "eth0.42", "vlandevelopment"] {
+            assert!(!is_name_of(other, 2, Protocol::Dot1Q, 42), "{other}");
         }
+        assert!(is_mark(MARK) && is_mark(REMOVAL_MARK) && !is_mark("somebodys"));
     }
 
     #[test]

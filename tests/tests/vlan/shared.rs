@@ -84,6 +84,20 @@ fn a_vlan_link_of_somebody_else_is_used_and_stays() {
     world.assert_unchanged_since(&before);
 }
 
+/// Names of ours are as long, begin so and have such letters.
+#[test]
+fn a_name_like_that_of_a_shared_link_does_not_make_it_ours() {
+    let world = World::new();
+    world.sh("ip link add link nic name vlandevelopment type vlan id 5 && ip addr add 10.1.0.99/24 dev vlandevelopment");
+    world.sh("ip link set vlandevelopment up");
+    let before = world.state();
+    let (c1, _) = world.attached("c1", &shared(5));
+    world.del(&c1, &shared(5));
+    world.del(&c1, &shared(5));
+    world.plugin().valid([]).gc(shared(5)).succeeds();
+    world.assert_unchanged_since(&before);
+}
+
 #[test]
 fn one_that_is_down_or_not_as_wanted_is_refused() {
     let world = World::new();
