@@ -82,7 +82,7 @@ impl Lower {
     ) -> Result<Self, Error> {
         let mut rtnl = ground.open()?;
         let master = master.require(&mut rtnl, "master")?;
-        require_up(&master, config)?;
+        require_up(&master, config, "master")?;
         if config.id.is_none() && master.master.is_some() {
             return Err(Error::new(
                 Code::Taken,
@@ -115,14 +115,17 @@ fn too_large(mtu: u32, room: u32, master: &Link) -> Error {
 }
 
 /// A link that is down lets nothing on it come up, unless the binding is loose.
-pub(crate) fn require_up(link: &Link, config: &Config) -> Result<(), Error> {
+///
+/// # Errors
+/// Code 7, naming the key `key`.
+pub(crate) fn require_up(link: &Link, config: &Config, key: &str) -> Result<(), Error> {
     let loose = config.mode == Mode::Direct && config.options.loose_binding == Some(true);
     if link.up || loose {
         return Ok(());
     }
     Err(Error::new(
         Code::InvalidConfig,
-        format!("master: {} is down: set it up first", link.name),
+        format!("{key}: {} is down: set it up first", link.name),
     ))
 }
 

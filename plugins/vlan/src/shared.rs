@@ -42,7 +42,7 @@ impl<'a> Shared<'a> {
             let link = self.find_or_make(lower, undo)?;
             self.require_fitting(&link)?;
             if !names::is_ours(&link) {
-                require_up(&link, self.config)?;
+                require_up(&link, self.config, "vlanId")?;
                 return Ok(link);
             }
             let rtnl = &mut lower.rtnl;

@@ -102,7 +102,7 @@ fn a_name_like_that_of_a_shared_link_does_not_make_it_ours() {
 fn one_that_is_down_or_not_as_wanted_is_refused() {
     let world = World::new();
     world.sh("ip link add link nic name nic.5 type vlan id 5");
-    world.refused("c1", &shared(5), 7, "nic.5 is down");
+    world.refused("c1", &shared(5), 7, "vlanId: nic.5 is down");
     world.sh("ip link set nic.5 up");
     let gvrp = with(shared(5), json!({ "gvrp": true }));
     world.refused(
