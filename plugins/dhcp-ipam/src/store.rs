@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use cni_common::code::Code;
 use cni_common::error::{Error, Step};
@@ -15,6 +16,9 @@ use crate::record::Record;
 
 /// Where the files are when the configuration does not say.
 pub(crate) const DIRECTORY: &str = "/var/lib/cni/dhcp-ipam";
+
+/// How long the end of another daemon may take.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// The longest file that is read: no lease is as long.
 const LONGEST: u64 = 256 * 1024;
@@ -43,6 +47,40 @@ impl Store {
             .mode(0o700)
             .create(&self.directory)
             .step(|| format!("create {}", self.directory.display()))
+    }
+
+    /// Takes the directory for one daemon alone: two would both renew each lease.
+    ///
+    /// # Errors
+    /// Code 5 when another daemon has it.
+    pub(crate) fn lock(&self) -> Result<File, Error> {
+        let path = self.directory.join("lock");
+        let doing = || format!("lock {}", path.display());
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .step(doing)?;
+        // One that was just killed may take a moment to be gone.
+        let deadline = Instant::now() + ENDING;
+        let mut tried = file.try_lock();
+        while matches!(tried, Err(fs::TryLockError::WouldBlock)) && Instant::now() < deadline {
+            std::thread::sleep(ENDING / 100);
+            tried = file.try_lock();
+        }
+        match tried {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::new(
+                Code::Io,
+                format!(
+                    "another daemon keeps the leases in {}; give this one another --state-dir, or its plugins the socket of that one",
+                    self.directory.display()
+                ),
+            )),
+            Err(fs::TryLockError::Error(error)) => Err(error).step(doing),
+        }
     }
 
     fn file(&self, owner: &Owner) -> PathBuf {

@@ -174,6 +174,17 @@ fn the_socket_is_for_its_owner_and_a_stale_one_is_taken_over() {
             .contains("another daemon listens at /run/cni/dhcp.sock"),
         "{second:?}"
     );
+    let elsewhere = ["daemon", "--socketpath", "/run/other.sock"].map(std::ffi::OsStr::new);
+    let third = world
+        .host
+        .try_exec([&[file.as_os_str()], &elsewhere[..]].concat());
+    assert!(
+        third
+            .stderr
+            .contains("another daemon keeps the leases in /var/lib/cni/dhcp-ipam"),
+        "{third:?}"
+    );
+    assert!(!fs::exists("/run/other.sock").unwrap());
     first.signal(Signal::SIGTERM);
     assert!(first.wait(SOON).success());
     assert!(!fs::exists("/run/cni/dhcp.sock").unwrap());

@@ -39,8 +39,9 @@ pub(crate) struct Identity {
 /// How patient the client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Policy {
-    /// Until a message is sent again for the first time; each further wait doubles. RFC 2131, 4.1, has four seconds
-    /// for networks of 1997; a container waits for this one on a link in the same machine.
+    /// Until a message is sent again for the first time; each further wait doubles. RFC 2131, 4.1, has four seconds,
+    /// for the networks of 1997. A container waits for this one, on a link that was made a moment ago: up to a second
+    /// passes before a bridge forwards for it, and what was sent before is lost.
     pub(crate) first: Duration,
     /// The longest of these waits.
     pub(crate) longest: Duration,
@@ -51,7 +52,7 @@ pub(crate) struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            first: Duration::from_secs(1),
+            first: Duration::from_millis(250),
             longest: Duration::from_secs(62),
             probe: Duration::from_millis(100),
         }

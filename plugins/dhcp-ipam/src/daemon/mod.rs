@@ -102,6 +102,13 @@ fn begin(options: Options) -> Result<(), Error> {
             ));
         }
     };
+    let _leases = match store.lock() {
+        Ok(lock) => lock,
+        Err(error) => {
+            listener.end(&options.socket);
+            return Err(error);
+        }
+    };
     if options.detach
         && let Side::Front = listener::detach(store.directory())?
     {
