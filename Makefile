@@ -14,7 +14,7 @@ UNITDIR := /usr/lib/systemd/system
 export TARGET
 
 .PHONY: build tutorial test test-faults test-vm test-vm-all test-reference bench bench-vlan install install-links install-systemd clean
-.PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell
+.PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell lint-fuzz
 
 # The plugins have a cargo call of their own: built together with the lab they would get the features it wants of their
 # dependencies, and with serde_json's `std` comes run-time detection that every start pays for.
@@ -67,9 +67,9 @@ bench-vlan: build
 		$(CARGO) --config 'target.$(TARGET).runner="$(abspath integration/vm/run)"' bench --locked --target $(TARGET) \
 		--package=plumb-tests --features=stock-kernel --bench=vlan
 
-lint: lint-format lint-clippy lint-doc lint-shell
+lint: lint-format lint-clippy lint-doc lint-shell lint-fuzz
 
-lint-format lint-clippy lint-doc lint-shell: lint-setup
+lint-format lint-clippy lint-doc lint-shell lint-fuzz: lint-setup
 lint-setup:
 	@.ci/setup build lint
 lint-format:
@@ -80,6 +80,10 @@ lint-doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --target $(TARGET) --workspace --no-deps --quiet
 lint-shell:
 	shellcheck -x $$(git grep -lI -e '^#!/bin/sh' -e '^#!/usr/bin/env bash' -e '^# shellcheck shell=')
+
+# The fuzz targets compile: nothing else builds them. For the compiler's own target, as libFuzzer is C++.
+lint-fuzz:
+	RUSTFLAGS="--cfg fuzzing" $(CARGO) check --locked --quiet --manifest-path fuzz/Cargo.toml
 
 # Each file appears complete or not at all, also where a runtime is executing the one it replaces.
 install: build

@@ -1,28 +1,6 @@
 //! `bridge-attach`: joins a container to a Linux bridge.
 #![forbid(unsafe_code)]
 
-mod adopt;
-mod attach;
-mod bridge;
-mod check;
-mod collect;
-mod config;
-#[cfg(test)]
-mod corpus_tests;
-mod detach;
-mod firewall;
-mod gateways;
-mod host_routes;
-mod masq;
-mod names;
-mod plan;
-mod plugin;
-mod policy;
-mod reference;
-mod spoof;
-mod uplink;
-mod vlan_gateway;
-
 use std::process::ExitCode;
 
 use cni_common::alloc::Arena;
@@ -31,5 +9,5 @@ use cni_common::alloc::Arena;
 static ALLOCATOR: Arena = Arena::new();
 
 fn main() -> ExitCode {
-    cni_common::plugin::run(&plugin::BridgeAttach)
+    bridge_attach::run()
 }
