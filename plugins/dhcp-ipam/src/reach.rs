@@ -41,25 +41,24 @@ pub(crate) fn ask(
     let doing = || "ask the daemon of dhcp-ipam";
     stream.set_read_timeout(Some(patience)).step(doing)?;
     stream.set_write_timeout(Some(patience)).step(doing)?;
-    stream.write_all(request.to_line().as_bytes()).step(doing)?;
-    let mut line = Vec::new();
     let longest = u64::try_from(LONGEST).unwrap_or(u64::MAX).saturating_mul(8);
-    let read = BufReader::new(stream.take(longest)).read_until(b'\n', &mut line);
-    match read {
-        Ok(_) if line.is_empty() => Err(Error::new(
-            Code::TryAgain,
-            "the daemon of dhcp-ipam ended before it answered",
-        )),
-        Ok(_) => Answer::parse(&line),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Error::new(
+    let mut line = Vec::new();
+    let asked = stream.write_all(request.to_line().as_bytes());
+    let read =
+        asked.and_then(|()| BufReader::new(stream.take(longest)).read_until(b'\n', &mut line));
+    match read.map_err(|error| (error.kind(), error)) {
+        Ok(_) if line.ends_with(b"\n") => Answer::parse(&line),
+        Ok(_) | Err((io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe, _)) => {
+            Err(Error::new(
+                Code::TryAgain,
+                "the daemon of dhcp-ipam ended before it answered",
+            ))
+        }
+        Err((io::ErrorKind::WouldBlock, _)) => Err(Error::new(
             Code::TryAgain,
             format!("the daemon of dhcp-ipam did not answer within {patience:?}"),
         )),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Error::new(
-            Code::TryAgain,
-            "the daemon of dhcp-ipam ended before it answered",
-        )),
-        Err(error) => Err(error).step(doing),
+        Err((_, error)) => Err(error).step(doing),
     }
 }
 

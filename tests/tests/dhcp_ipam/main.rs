@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod daemon;
+mod killed;
 mod life;
 mod trouble;
 mod world;
