@@ -4,5 +4,6 @@
 mod daemon;
 mod killed;
 mod life;
+mod servers;
 mod trouble;
 mod world;
