@@ -219,6 +219,20 @@ fn a_socket_of_another_program_is_left_alone() {
 }
 
 #[test]
+fn the_daemon_has_the_privileges_it_needs_and_no_more() {
+    let world = World::new();
+    let daemon = world.daemon();
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    // CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_PTRACE, CAP_SYS_ADMIN.
+    let needed: u64 = [10, 12, 13, 19, 21].iter().map(|bit| 1 << bit).sum();
+    for set in ["CapPrm", "CapEff"] {
+        let line = format!("{set}:\t{needed:016x}\n");
+        assert!(status.contains(&line), "{line:?} {status}");
+    }
+    assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+}
+
+#[test]
 fn status_says_whether_an_add_could_be_served() {
     let world = World::new();
     let never = alone(json!({ "startDaemon": false }));

@@ -8,6 +8,7 @@ mod hear;
 mod listener;
 mod options;
 mod poll;
+mod privileges;
 mod serve;
 mod session;
 mod work;
@@ -115,8 +116,6 @@ fn begin(options: Options) -> Result<(), Error> {
         return Ok(());
     }
     listener.sign()?;
-    // A kernel that does not know it has nothing to take away.
-    let _ = nix::sys::prctl::set_no_new_privs();
     more_descriptors();
     let socket = options.socket.clone();
     let pidfile = options.pidfile.clone();
@@ -124,6 +123,7 @@ fn begin(options: Options) -> Result<(), Error> {
         let line = format!("{}\n", std::process::id());
         fs::write(path, line).step(|| format!("write {}", path.display()))?;
     }
+    privileges::drop_unneeded().step(|| "drop privileges")?;
     let mut daemon = Daemon::new(options, store, listener)?;
     let ended = daemon.resume().and_then(|()| daemon.serve());
     daemon.listener.end(&socket);
