@@ -4,6 +4,7 @@
 //! comment. DEL, GC and CHECK find what is ours by it, with no file and no previous result.
 
 use core::fmt;
+use std::borrow::Cow;
 
 use crate::ident::{ContainerId, IfName, NetworkName};
 
@@ -50,9 +51,11 @@ impl Owner {
     /// The tag as a further name of a link, which holds neither spaces nor slashes; `what` tells apart what one
     /// attachment has several of.
     ///
-    /// `plumb1:HASH:WHAT:NETWORK:CONTAINER:IFNAME`, cut to 112 bytes.
+    /// `plumb1:HASH:WHAT:NETWORK:CONTAINER:IFNAME`, cut to 112 bytes; a long network name is shortened so that it still
+    /// tells its network.
     pub fn altname(&self, what: &str) -> String {
-        let (network, container, ifname) = (&self.network, &self.container, &self.ifname);
+        let (container, ifname) = (&self.container, &self.ifname);
+        let network = shortened(&self.network);
         let hash = self.hash();
         cut(
             format!("{VERSION}:{hash:016x}:{what}:{network}:{container}:{ifname}"),
@@ -64,6 +67,21 @@ impl Owner {
     pub fn owns(&self, text: &str) -> bool {
         text == self.tag()
     }
+}
+
+/// A network's name as a further name of a link has it: at most 64 bytes, in place of the rest a hash of the whole.
+fn shortened(network: &NetworkName) -> Cow<'_, str> {
+    const MAX: usize = 64;
+    const HASH: usize = 12;
+    let name = network.as_str();
+    if name.len() <= MAX {
+        return Cow::Borrowed(name);
+    }
+    let mut text = cut(name.to_owned(), MAX - HASH);
+    // No network's name has this character.
+    text.push('~');
+    text.push_str(&short(hash([name])));
+    Cow::Owned(text)
 }
 
 /// Cuts to so many bytes, between two characters: an interface name may be any UTF-8.
@@ -119,7 +137,7 @@ impl Tag {
     /// Whether the tag belongs to an attachment of this network.
     pub fn is_of(&self, network: &NetworkName) -> bool {
         match self.names.split_once('/') {
-            Some((name, _)) => name == network.as_str(),
+            Some((name, _)) => name == network.as_str() || name == shortened(network),
             None => network.as_str().starts_with(&self.names),
         }
     }
@@ -206,6 +224,19 @@ mod tests {
         let long = owner(&"n".repeat(100), &"c".repeat(200), "eth0");
         assert_eq!(long.tag().len(), MAX_LEN);
         assert_eq!(Tag::parse(&long.tag()).unwrap().hash, long.hash());
+    }
+
+    #[test]
+    fn a_further_name_tells_long_networks_apart_that_begin_alike() {
+        let [one, other] =
+            ["1", "2"].map(|end| owner(&format!("{}{end}", "n".repeat(64)), "c", "e"));
+        let name = one.altname("q5");
+        assert!(name.len() <= ALTNAME && name.ends_with(":c:e"), "{name}");
+        let tag = Tag::parse_altname(&name).unwrap();
+        assert!(tag.is_of(&one.network) && !tag.is_of(&other.network));
+        let fits = owner(&"n".repeat(64), "c", "e");
+        let tag = Tag::parse_altname(&fits.altname("q5")).unwrap();
+        assert!(tag.is_of(&fits.network) && !tag.is_of(&one.network));
     }
 
     #[test]

@@ -123,3 +123,19 @@ fn what_is_not_valid_is_collected_and_the_rest_stays() {
     world.plugin().valid([]).gc(&other).succeeds();
     assert!(world.others().is_empty());
 }
+
+#[test]
+fn a_network_whose_long_name_begins_alike_keeps_its_attachments() {
+    let world = World::new();
+    let long = |end: &str| {
+        let name = format!("{}{end}", "n".repeat(120));
+        let base = conf_for(&name, "vlan", json!({ "master": "nic" }));
+        with(base, json!({ "mode": "shared", "vlanId": 5 }))
+    };
+    let (c1, result) = world.attached("c1", &long("1"));
+    let (_c2, _) = world.attached("c2", &long("2"));
+    world.plugin().valid([]).gc(long("2")).succeeds();
+    world.check(&c1, &long("1"), &result).succeeds();
+    world.plugin().valid([]).gc(long("1")).succeeds();
+    assert!(world.others().is_empty());
+}
