@@ -1,5 +1,6 @@
 //! DEL: everything of an attachment goes, found by its owner in the kernel. The master is not asked for.
 
+use cni_common::attach::check::recorded_inside;
 use cni_common::attach::ipam;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
@@ -59,7 +60,14 @@ fn recorded_namespace(call: &DelCall<Config>) -> Option<Netns> {
 fn remove_interface(call: &DelCall<Config>, netns: &Netns) -> Result<(), Error> {
     let ground = Ground::of(Place::Container, netns);
     let mut inside = ground.open()?;
-    let stacked = stacked_name(&call.ifname, call.config.id).ok();
+    // Where no chain made it, it is another attachment's that has that name.
+    let is_recorded = |name: &IfName| {
+        let previous = call.previous.as_ref();
+        previous.is_none_or(|previous| recorded_inside(previous, name).is_some())
+    };
+    let stacked = stacked_name(&call.ifname, call.config.id)
+        .ok()
+        .filter(is_recorded);
     for name in stacked.iter().chain([&call.ifname]) {
         let passing = passing_name(&call.owner(), name)?;
         for name in [name, &passing] {

@@ -84,6 +84,22 @@ fn a_vlan_link_of_somebody_else_is_used_and_stays() {
     world.assert_unchanged_since(&before);
 }
 
+#[test]
+fn attachments_of_one_container_go_one_by_one() {
+    let world = World::new();
+    let (c1, first) = world.attached("c1", &shared(5));
+    // As a chain would call the one that it adds to eth0.
+    let other = world.plugin().ifname("eth0.5");
+    let second = other.add(&c1, shared(5)).succeeds();
+    let eth0 = world.plugin().previous(&first);
+    eth0.del(&c1, shared(5)).succeeds();
+    assert_eq!(c1.link("eth0"), None);
+    let other = other.previous(&second);
+    other.check(&c1, shared(5)).succeeds();
+    other.del(&c1, shared(5)).succeeds();
+    assert!(world.others().is_empty());
+}
+
 /// Names of ours are as long, begin so and have such letters.
 #[test]
 fn a_name_like_that_of_a_shared_link_does_not_make_it_ours() {
