@@ -141,8 +141,7 @@ fn one_vlan_of_a_master_serves_one_container() {
 fn the_master_may_be_in_the_container() {
     let world = World::new();
     let c1 = world.container("c1");
-    world.sh("ip link set nic netns c1");
-    c1.sh("ip link set nic up");
+    world.move_nic(&c1);
     let conf = on_nic(json!({ "vlanId": 5, "linkInContainer": true }));
     let plugin = world.plugin().ifname("net1");
     let result = plugin.add(&c1, &conf).succeeds();

@@ -27,8 +27,9 @@ mod shared;
 mod tags;
 
 use std::ops::Deref;
+use std::time::Duration;
 
-use plumb_tests::{Container, Host, Outcome, Plugin, Value, conf, json};
+use plumb_tests::{Container, Host, Node, Outcome, Plugin, Value, conf, json, until};
 
 use ipam::Ipam;
 
@@ -60,7 +61,17 @@ impl World {
         let switch = host.container("switch");
         host.sh("ip link add nic type veth peer name port netns switch && ip link set nic up");
         switch.sh("ip link set port up");
+        runs(&host);
         Self { host, switch, ipam }
+    }
+
+    /// Moves the NIC into a container, where it runs as well.
+    #[cfg(feature = "stock-kernel")]
+    #[track_caller]
+    fn move_nic(&self, container: &Container) {
+        self.sh(&format!("ip link set nic netns {}", container.name()));
+        container.sh("ip link set nic up");
+        runs(container);
     }
 
     /// What the switch has at the other end of a VLAN, 10.1.0.100, in a namespace of its own.
@@ -123,6 +134,13 @@ impl World {
         let names = names.map(|link| link["ifname"].as_str().unwrap().to_owned());
         names.filter(|name| name != "lo" && name != "nic").collect()
     }
+}
+
+/// Waits for the NIC's carrier, which the kernel reports a while after the link went up.
+#[track_caller]
+fn runs(node: &Node) {
+    let is_up = || node.link("nic").unwrap()["operstate"] == "UP";
+    assert!(until(Duration::from_secs(10), is_up), "nic has no carrier");
 }
 
 /// A configuration on `nic`, with addresses from [`Ipam`].

@@ -213,8 +213,7 @@ fn attachments_that_come_and_go_survive_a_link_that_comes_and_goes() {
 fn the_shared_link_may_be_in_the_container() {
     let world = World::new();
     let c1 = world.container("c1");
-    world.sh("ip link set nic netns c1");
-    c1.sh("ip link set nic up");
+    world.move_nic(&c1);
     let inside = c1.state();
     let conf = with(shared(5), json!({ "linkInContainer": true }));
     let plugin = world.plugin();
