@@ -13,7 +13,7 @@ UNITDIR := /usr/lib/systemd/system
 
 export TARGET
 
-.PHONY: build tutorial test test-faults test-vm test-vm-all test-reference bench bench-vlan install install-links install-systemd clean
+.PHONY: build tutorial test test-faults test-vm test-vm-all test-reference test-clients bench bench-vlan install install-links install-systemd clean
 .PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell lint-fuzz
 
 # The plugins have a cargo call of their own: built together with the lab they would get the features it wants of their
@@ -53,6 +53,12 @@ test-reference: build
 	@.ci/setup test
 	@PLUGIN_DIR=$$(.ci/reference-plugins) && export PLUGIN_DIR && \
 		$(CARGO) test --locked --target $(TARGET) --package=plumb-tests --test=contract
+
+# The plugins under real container runtimes, on throwaway machines: as root, whom they need.
+test-clients: build
+	@.ci/setup test clients
+	@PLUGIN_DIR=$(abspath $(RELEASE)) REFERENCE_DIR=$$(.ci/reference-plugins) && export PLUGIN_DIR REFERENCE_DIR && \
+		$(CARGO) test --locked --target $(TARGET) --package=plumb-clients
 
 # Our chain against the Go plugins' for the same work. BENCH=quick for a first impression.
 bench: build

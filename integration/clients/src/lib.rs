@@ -1,0 +1,33 @@
+//! Real container runtimes on a throwaway machine, with the plugins under test where they look for plugins.
+//!
+//! A [`Machine`] is a [`Host`](plumb_tests::Host) on which more than network happens: process ids, control groups and the
+//! places where runtimes look for CNI (`/opt/cni/bin`, `/etc/cni/net.d`) are its own too, and all that runs on it ends
+//! with it. Containers are looked at from inside, by the runtime's own `exec`.
+//!
+//! What a newcomer gets wrong: only what [`Machine::exec`] and [`Machine::spawn`] start is on the machine. The host it
+//! stands on shares the network, and nothing else.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a testbed speaks by panicking, at the line of the test that called it"
+)]
+
+mod containerd;
+mod cri;
+mod image;
+mod machine;
+mod podman;
+
+pub use containerd::Containerd;
+pub use cri::Cri;
+pub use machine::Machine;
+pub use podman::Podman;
+
+/// The reference Go plugins, in the directory that `REFERENCE_DIR` names.
+#[track_caller]
+pub fn reference() -> plumb_tests::Binaries {
+    let directory = std::env::var_os("REFERENCE_DIR")
+        .unwrap_or_else(|| panic!("REFERENCE_DIR is not set: make test-clients"));
+    plumb_tests::Binaries::in_directory(std::path::Path::new(&directory))
+}
