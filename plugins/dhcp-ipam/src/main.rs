@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod control;
 mod daemon;
+mod duid;
 mod inside;
 mod lease;
 mod plugin;

@@ -7,7 +7,7 @@ use crate::lease::Terms;
 use crate::time::Time;
 use crate::wire::{Kind, Outgoing, code};
 
-/// The largest message we take: an Ethernet frame's datagram through a relay that adds option 82, and then some.
+/// The largest message we take, unless configured: what an Ethernet frame holds, less what a relay may add (option 82).
 const MAX_SIZE: u16 = 1400;
 
 impl<R: FnMut() -> u32> Client<R> {

@@ -1,6 +1,7 @@
 //! The keys under `ipam`, those of the Go plugin among them.
 
 mod options;
+mod registry;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use cni_common::ident::Invalid;
 use cni_common::json::{Object, Value};
 use cni_common::owner::Owner;
 
+use crate::duid;
 use crate::lease::Wishes;
 use crate::record::{Settings, unhex};
 use crate::store;
@@ -42,6 +44,8 @@ pub(crate) enum ClientId {
     Hash,
     /// The interface's Ethernet address.
     Mac,
+    /// The DHCP unique identifier that the container has for DHCPv6 as well (RFC 4361).
+    Duid,
     /// What the Go plugin sends: network, container and interface in full.
     Legacy,
     /// These bytes.
@@ -113,6 +117,13 @@ impl Configuration for Config {
             },
         };
         config.take_client_id();
+        // The largest that an Ethernet frame holds, less IP's and UDP's headers.
+        if let Some(size) = within(&ipam, "maxMessageSize", 576..=1472) {
+            let size = u16::try_from(size).unwrap_or(u16::MAX);
+            config
+                .options
+                .push((code::MAX_SIZE, size.to_be_bytes().to_vec()));
+        }
         config
     }
 }
@@ -147,6 +158,7 @@ impl ClientId {
         let id = match text {
             "hash" => Self::Hash,
             "mac" => Self::Mac,
+            "duid" => Self::Duid,
             "legacy" => Self::Legacy,
             _ => Self::Literal(match text.strip_prefix("hex:") {
                 Some(digits) => unhex(digits)?,
@@ -157,7 +169,7 @@ impl ClientId {
             Self::Literal(bytes) if !(2..=255).contains(&bytes.len()) => Err(Invalid {
                 reason: format!("{text:?} must have 2 to 255 bytes (RFC 2132, 9.14)"),
             }),
-            Self::Literal(_) | Self::Hash | Self::Mac | Self::Legacy => Ok(id),
+            Self::Literal(_) | Self::Hash | Self::Mac | Self::Duid | Self::Legacy => Ok(id),
         }
     }
 
@@ -166,6 +178,8 @@ impl ClientId {
             // Type 0: no address of hardware.
             Self::Hash => [&[0], &owner.hash().to_be_bytes()[..]].concat(),
             Self::Mac => [&[1], &mac.0[..]].concat(),
+            // Type 255: an IAID and a DUID (RFC 4361, 6.1).
+            Self::Duid => [&[255], &duid::iaid(owner)[..], &duid::of(owner)].concat(),
             Self::Legacy => {
                 let Owner {
                     network,

@@ -1,74 +1,22 @@
 //! `provide` and `request`: options by name or number.
 
+use core::net::Ipv4Addr;
+
 use cni_common::args::CniArgs;
 use cni_common::json::{Json, Object, Value};
 
+use super::registry::{self, Form};
 use crate::record::unhex;
 use crate::wire::code;
 
-/// Options by the names that dhcp-options(5) has for them, which the Go plugin uses.
-const NAMES: [(&str, u8); 40] = [
-    ("subnet-mask", code::SUBNET_MASK),
-    ("time-offset", 2),
-    ("routers", code::ROUTERS),
-    ("time-servers", 4),
-    ("domain-name-servers", code::DNS),
-    ("log-servers", 7),
-    ("host-name", 12),
-    ("domain-name", code::DOMAIN),
-    ("root-path", 17),
-    ("ip-forwarding", 19),
-    ("default-ip-ttl", 23),
-    ("interface-mtu", code::MTU),
-    ("broadcast-address", 28),
-    ("static-routes", code::STATIC_ROUTES),
-    ("nis-domain", 40),
-    ("nis-servers", 41),
-    ("ntp-servers", 42),
-    ("vendor-encapsulated-options", 43),
-    ("netbios-name-servers", 44),
-    ("netbios-node-type", 46),
-    ("netbios-scope", 47),
-    ("dhcp-requested-address", code::REQUESTED_ADDRESS),
-    ("dhcp-lease-time", code::LEASE_TIME),
-    ("dhcp-message", code::MESSAGE),
-    ("dhcp-renewal-time", code::T1),
-    ("dhcp-rebinding-time", code::T2),
-    ("vendor-class-identifier", 60),
-    ("dhcp-client-identifier", code::CLIENT_ID),
-    ("tftp-server-name", 66),
-    ("bootfile-name", 67),
-    ("smtp-server", 69),
-    ("user-class", code::USER_CLASS),
-    ("fqdn", code::FQDN),
-    ("client-architecture", 93),
-    ("pxe-client-id", 97),
-    ("tz-posix-string", 100),
-    ("tz-database-string", 101),
-    ("domain-search", code::SEARCH),
-    ("classless-static-routes", code::CLASSLESS_ROUTES),
-    ("tftp-server-address", 150),
-];
-
-/// What the protocol itself says: no configuration can.
-const PROTOCOL: [u8; 8] = [
-    0,
-    code::REQUESTED_ADDRESS,
-    code::OVERLOAD,
-    code::MESSAGE_TYPE,
-    code::SERVER,
-    code::REQUEST_LIST,
-    code::MAX_SIZE,
-    255,
-];
-
 fn number(value: &Value<'_>) -> Option<u8> {
-    let text = value.string()?;
-    let named = NAMES.iter().find(|(name, _)| *name == text);
-    let code = named.map(|(_, code)| *code).or_else(|| text.parse().ok());
-    if code.is_none_or(|code| code == 0 || code == 255) {
+    // The Go plugin has text here; a number means the same.
+    let code = match value.json() {
+        Json::Number(number) => registry::number(&number.to_string()),
+        _ => registry::number(value.string()?),
+    };
+    if code.is_none() {
         value.refuse("must be the name of an option, such as host-name, or a number from 1 to 254");
-        return None;
     }
     code
 }
@@ -85,14 +33,16 @@ pub(super) fn provided(ipam: &Object<'_>, args: &CniArgs) -> Vec<(u8, Vec<u8>)> 
             continue;
         };
         let Some(code) = number(&name) else { continue };
-        if PROTOCOL.contains(&code) {
+        if registry::is_of_protocol(code) {
             name.refuse("is for the client itself to send");
             continue;
         }
         let Some(data) = data(code, &object, args) else {
             continue;
         };
-        if !(1..=255).contains(&data.len()) {
+        // RFC 4039: the option that has no value.
+        let least = usize::from(code != code::RAPID_COMMIT);
+        if !(least..=255).contains(&data.len()) {
             object.refuse(
                 "value",
                 format_args!("has {} bytes, where an option has 1 to 255", data.len()),
@@ -107,56 +57,167 @@ pub(super) fn provided(ipam: &Object<'_>, args: &CniArgs) -> Vec<(u8, Vec<u8>)> 
 
 /// The value of an option: of the argument that `fromArg` names, where the call has it, else the one written.
 fn data(code: u8, object: &Object<'_>, args: &CniArgs) -> Option<Vec<u8>> {
-    let given = object.text("fromArg").and_then(|key| args.get(key));
-    if let Some(text) = given {
-        return Some(framed(code, text));
+    let form = registry::form(code);
+    let from_arg = object.text("fromArg");
+    if let Some(text) = from_arg.and_then(|key| args.get(key)) {
+        return match of_text(form, text) {
+            Ok(data) => Some(data),
+            Err(rule) => {
+                object.refuse("fromArg", format_args!("gives {text:?}, which {rule}"));
+                None
+            }
+        };
     }
     if let Some(digits) = object.parse_with("hex", unhex) {
         return Some(digits);
     }
     let Some(value) = object.get("value") else {
-        if object.text("fromArg").is_none() && object.get("hex").is_none() {
+        if from_arg.is_none() && object.get("hex").is_none() {
             object.refuse("value", "is missing, and so are hex and fromArg");
         }
         return None;
     };
-    if matches!(value.json(), Json::Array(_)) {
-        let mut bytes = Vec::new();
-        for item in value.items() {
-            let Ok(ip) = item.string()?.parse::<core::net::Ipv4Addr>() else {
-                item.refuse("must be an IPv4 address");
+    match value.json() {
+        Json::Array(_) => of_list(form, &value),
+        Json::Number(_) => of_number(form, &value, object),
+        Json::Bool(flag) if form == Form::Flag => Some(vec![u8::from(*flag)]),
+        Json::Null | Json::Bool(_) | Json::String(_) | Json::Object(_) => {
+            let text = value.string().filter(|text| !text.is_empty())?;
+            of_text(form, text)
+                .inspect_err(|rule| value.refuse(rule))
+                .ok()
+        }
+    }
+}
+
+/// Several values of one option.
+fn of_list(form: Form, value: &Value<'_>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for item in value.items() {
+        // An option of which nothing is known may have a list of addresses.
+        let form = match form {
+            Form::Classes | Form::Names => form,
+            Form::Ip
+            | Form::Ips
+            | Form::Number8
+            | Form::Number16
+            | Form::Number32
+            | Form::Flag
+            | Form::Text
+            | Form::Fqdn
+            | Form::Bytes => Form::Ip,
+        };
+        match of_text(form, item.string()?) {
+            Ok(data) => bytes.extend(data),
+            Err(rule) => {
+                item.refuse(rule);
+                return None;
+            }
+        }
+    }
+    Some(bytes)
+}
+
+/// A number, in as many bytes as the option has, or `bytes` says.
+fn of_number(form: Form, value: &Value<'_>, object: &Object<'_>) -> Option<Vec<u8>> {
+    let bytes = match form {
+        Form::Number8 | Form::Flag => 1,
+        Form::Number16 => 2,
+        Form::Number32 => 4,
+        Form::Ip
+        | Form::Ips
+        | Form::Text
+        | Form::Names
+        | Form::Classes
+        | Form::Fqdn
+        | Form::Bytes => {
+            let Some(bytes) = object.get("bytes") else {
+                value.refuse("is a number, and how long this option is, is for the key bytes to say: 1, 2 or 4");
                 return None;
             };
-            bytes.extend(ip.octets());
+            match bytes.unsigned(4)? {
+                length @ (1 | 2 | 4) => length,
+                _ => {
+                    bytes.refuse("must be 1, 2 or 4");
+                    return None;
+                }
+            }
         }
-        return Some(bytes);
-    }
-    let text = value.string().filter(|text| !text.is_empty())?;
-    Some(framed(code, text))
+    };
+    // `time-offset` may be negative: two's complement, as all of them.
+    let most = match (form, bytes) {
+        (Form::Flag, _) => 1,
+        (_, 1) => 0xff,
+        (_, 2) => 0xffff,
+        _ => 0xffff_ffff,
+    };
+    let number = value.integer(if bytes == 4 { -0x8000_0000 } else { 0 }..=most)?;
+    let all = number.to_be_bytes();
+    let skip = 8usize.saturating_sub(usize::try_from(bytes).unwrap_or(8));
+    Some(all.into_iter().skip(skip).collect())
 }
 
 /// Text as the option wants it.
-fn framed(code: u8, text: &str) -> Vec<u8> {
+fn of_text(form: Form, text: &str) -> Result<Vec<u8>, &'static str> {
     let bytes = text.as_bytes();
-    let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap_or(u8::MAX);
-    match code {
-        // RFC 3004: a list of classes with their lengths, here of one.
-        code::USER_CLASS => [&[length(bytes)], bytes].concat(),
-        // RFC 4702: the server does the updates (S), the name is in wire format (E).
-        code::FQDN => {
-            let mut data = vec![0x05, 0, 0];
-            for label in text.trim_end_matches('.').split('.') {
-                data.push(length(label.as_bytes()));
-                data.extend_from_slice(label.as_bytes());
-            }
-            // A name without a dot is not complete, and says so by having no end.
-            if text.contains('.') {
-                data.push(0);
-            }
-            data
+    match form {
+        Form::Ip | Form::Ips => addresses(text),
+        Form::Number8 => whole(text.parse().map(|number: u8| number.to_be_bytes().to_vec())),
+        Form::Number16 => whole(
+            text.parse()
+                .map(|number: u16| number.to_be_bytes().to_vec()),
+        ),
+        Form::Number32 => whole(
+            text.parse()
+                .map(|number: u32| number.to_be_bytes().to_vec()),
+        ),
+        Form::Flag => match text {
+            "true" | "1" => Ok(vec![1]),
+            "false" | "0" => Ok(vec![0]),
+            _ => Err("must be true or false"),
+        },
+        Form::Names => text.split(',').try_fold(Vec::new(), |all, name| {
+            Ok([all, labels(name.trim())?, vec![0]].concat())
+        }),
+        Form::Classes => {
+            let length = u8::try_from(bytes.len()).map_err(|_| "must have at most 255 bytes")?;
+            Ok([&[length], bytes].concat())
         }
-        _ => bytes.to_vec(),
+        // RFC 4702: the server does the updates (S), the name is in wire format (E). A name without a dot is not
+        // complete, and says so by having no end.
+        Form::Fqdn => {
+            let end: &[u8] = if text.contains('.') { &[0] } else { &[] };
+            Ok([&[0x05, 0, 0], &labels(text)?[..], end].concat())
+        }
+        Form::Text | Form::Bytes => Ok(bytes.to_vec()),
     }
+}
+
+fn whole(parsed: Result<Vec<u8>, core::num::ParseIntError>) -> Result<Vec<u8>, &'static str> {
+    parsed.map_err(|_| "must be a number that fits into the option")
+}
+
+/// One address, or several with commas or spaces between.
+fn addresses(text: &str) -> Result<Vec<u8>, &'static str> {
+    let parts = text.split([',', ' ']).filter(|part| !part.is_empty());
+    let parsed = parts.map(|part| part.parse().map(|ip: Ipv4Addr| ip.octets()));
+    let all: Result<Vec<_>, _> = parsed.collect();
+    all.map(|all| all.concat())
+        .map_err(|_| "must be an IPv4 address")
+}
+
+/// The labels of a name, each with its length (RFC 1035, 3.1).
+fn labels(name: &str) -> Result<Vec<u8>, &'static str> {
+    let mut bytes = Vec::new();
+    for label in name.trim_end_matches('.').split('.') {
+        let length = u8::try_from(label.len()).unwrap_or(u8::MAX);
+        if !(1..=63).contains(&length) {
+            return Err("must be a name with 1 to 63 bytes between its dots (RFC 1035, 2.3.4)");
+        }
+        bytes.push(length);
+        bytes.extend_from_slice(label.as_bytes());
+    }
+    Ok(bytes)
 }
 
 /// `request`: what is asked for, beside `usual` unless an entry says `skipDefault`.

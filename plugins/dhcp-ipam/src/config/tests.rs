@@ -49,15 +49,31 @@ fn options_are_given_by_name_and_number() {
             {"option":"user-class","value":"abc"},
             {"option":"fqdn","fromArg":"K8S_POD_NAME"},
             {"option":"log-servers","value":["10.0.0.1","10.0.0.2"]},
-            {"option":"150","hex":"0a:ff"}]}"#,
+            {"option":"150","hex":"0a:ff"},
+            {"option":"default-ip-ttl","value":64},
+            {"option":"Interface MTU","value":1400},
+            {"option":"time-offset","value":-3600},
+            {"option":"ip-forwarding","value":true},
+            {"option":"ntp-servers","value":"10.0.0.1, 10.0.0.2"},
+            {"option":"domain-search","value":["a.example","b"]},
+            {"option":93,"value":7},
+            {"option":"224","value":258,"bytes":2}]}"#,
     );
-    let expected: [(u8, &[u8]); 6] = [
+    let expected: [(u8, &[u8]); 14] = [
         (12, b"web"),
         (60, b"plumb"),
         (77, b"\x03abc"),
         (81, b"\x05\x00\x00\x03pod"),
         (7, &[10, 0, 0, 1, 10, 0, 0, 2]),
         (150, &[10, 255]),
+        (23, &[64]),
+        (26, &[5, 120]),
+        (2, &[0xff, 0xff, 0xf1, 0xf0]),
+        (19, &[1]),
+        (42, &[10, 0, 0, 1, 10, 0, 0, 2]),
+        (119, b"\x01a\x07example\0\x01b\0"),
+        (93, &[0, 7]),
+        (224, &[1, 2]),
     ];
     let found: Vec<_> = config
         .options
@@ -65,6 +81,30 @@ fn options_are_given_by_name_and_number() {
         .map(|(code, data)| (*code, &data[..]))
         .collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn several_user_classes_are_a_list_and_one_may_come_from_an_argument() {
+    let classes = |provide: &str| good(&format!(r#"{{"provide":[{provide}]}}"#)).options;
+    assert_eq!(
+        classes(r#"{"option":"user-class","value":["ab","c"]}"#),
+        [(77, b"\x02ab\x01c".to_vec())]
+    );
+    assert_eq!(
+        classes(r#"{"option":"user-class","fromArg":"NAME"}"#),
+        [(77, b"\x03web".to_vec())]
+    );
+    assert_eq!(
+        classes(r#"{"option":"fqdn","value":"web.example."}"#),
+        [(81, b"\x05\0\0\x03web\x07example\0".to_vec())]
+    );
+}
+
+#[test]
+fn the_largest_message_is_configured_or_ours() {
+    let size = |ipam: &str| good(ipam).options;
+    assert_eq!(size("{}"), []);
+    assert_eq!(size(r#"{"maxMessageSize":576}"#), [(57, vec![2, 64])]);
 }
 
 #[test]
@@ -100,6 +140,9 @@ fn client_identifiers_are_short_and_stable() {
     assert_eq!(id(r#"{"clientId":"mac"}"#), [1, 2, 0, 0, 0, 0, 7]);
     assert_eq!(id(r#"{"clientId":"legacy"}"#), b"\0c1/lan/eth0");
     assert_eq!(id(r#"{"clientId":"web"}"#), b"\0web");
+    let duid = id(r#"{"clientId":"duid"}"#);
+    // Type 255, four bytes of IAID, and a DUID-UUID.
+    assert_eq!((duid.len(), duid[0], &duid[5..7]), (23, 255, &[0, 4][..]));
     assert_eq!(id(r#"{"clientId":"hex:ff:01"}"#), [255, 1]);
     let provided = r#"{"provide":[{"option":"dhcp-client-identifier","value":"id"}]}"#;
     assert_eq!(id(provided), b"id");
@@ -110,7 +153,10 @@ fn all_that_cannot_be_is_named_at_once() {
     let (_, refused) = read(
         r#"{"daemonSocketPath":"run","timeoutSecs":0,"arpProbeMs":-1,"clientId":"hex:f","priority":-1,
             "provide":[{"option":"53","value":"x"},{"option":"nonsense","value":"x"},{"option":"12"},
-                       {"option":"7","value":["x"]},{"value":"x"}],
+                       {"option":"7","value":["x"]},{"value":"x"},
+                       {"option":"23","value":256},{"option":"224","value":1},{"option":"26","value":"x"},
+                       {"option":"fqdn","value":"a..b"},{"option":"log-servers","value":"x"}],
+            "maxMessageSize":575,
             "request":[{"option":"255"}]}"#,
         "",
     );
@@ -126,6 +172,12 @@ fn all_that_cannot_be_is_named_at_once() {
         "ipam.provide[2].value: is missing",
         r#"ipam.provide[3].value[0]: "x" must be an IPv4 address"#,
         "ipam.provide[4].option: is missing",
+        "ipam.provide[5].value: 256 must be between 0 and 255",
+        "ipam.provide[6].value: 1 is a number, and how long this option is, is for the key bytes to say",
+        r#"ipam.provide[7].value: "x" must be a number that fits into the option"#,
+        r#"ipam.provide[8].value: "a..b" must be a name with 1 to 63 bytes between its dots"#,
+        r#"ipam.provide[9].value: "x" must be an IPv4 address"#,
+        "ipam.maxMessageSize: 575 must be between 576 and 1472",
         r#"ipam.request[0].option: "255" must be"#,
     ] {
         assert!(text.contains(part), "{part:?} is not in {text}");

@@ -40,8 +40,7 @@ pub(crate) mod code {
     pub(crate) const T1: u8 = 58;
     pub(crate) const T2: u8 = 59;
     pub(crate) const CLIENT_ID: u8 = 61;
-    pub(crate) const USER_CLASS: u8 = 77;
-    pub(crate) const FQDN: u8 = 81;
+    pub(crate) const RAPID_COMMIT: u8 = 80;
     pub(crate) const SEARCH: u8 = 119;
     pub(crate) const CLASSLESS_ROUTES: u8 = 121;
     pub(crate) const CLASSLESS_ROUTES_MICROSOFT: u8 = 249;
