@@ -6,12 +6,16 @@ use cni_common::owner::{self, Owner};
 pub(crate) fn of(owner: &Owner) -> [u8; 18] {
     /// DUID-UUID
     const TYPE: [u8; 2] = [0, 4];
-    let half = |which: &str| owner::hash([which, owner.container.as_str()]).to_be_bytes();
-    let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) = (half("duid 1"), half("duid 2"));
+    let half = |which: &str| owner::hash([which, owner.container.as_str()]);
     // Version 8, of no other meaning, and the variant of RFC 9562.
-    let (g, i) = (g & 0x0f | 0x80, i & 0x3f | 0x80);
-    let [high, low] = TYPE;
-    [high, low, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    let high = half("duid 1") & !0xf000 | 0x8000;
+    let low = half("duid 2") << 2 >> 2 | 1 << 63;
+    let mut duid = [0; 18];
+    let bytes = TYPE.into_iter().chain(high.to_be_bytes());
+    for (place, byte) in duid.iter_mut().zip(bytes.chain(low.to_be_bytes())) {
+        *place = byte;
+    }
+    duid
 }
 
 /// The number of an interface among those of its container (RFC 4361, 6.1; RFC 8415, 4.2).
@@ -47,7 +51,7 @@ mod tests {
     fn it_never_changes_and_is_a_uuid() {
         // Servers have it in their files: a change here gives every container another address.
         let duid = of(&owner("lan", "c1", "eth0"));
-        let text: String = duid.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = crate::record::hex(&duid);
         assert_eq!(text, "000486ea4303aaf38634a54f8a68945c6995");
         assert_eq!((duid[8] >> 4, duid[10] >> 6), (8, 2));
     }

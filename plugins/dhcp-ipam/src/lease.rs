@@ -1,6 +1,7 @@
 //! What a server granted, and what that means for the container.
 
 use core::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 
 use cni_common::addr::Cidr;
 use cni_common::result::{Attachment, Dns, IpConfig, Route};
@@ -45,12 +46,20 @@ pub(crate) struct Terms {
 /// A lease: the terms, and since when they hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lease {
-    pub(crate) terms: Terms,
+    /// Shared: a daemon that has ten thousand leases has each in several places.
+    pub(crate) terms: Rc<Terms>,
     /// When the request was sent that the server granted: what a lease counts from (RFC 2131, 4.4.1).
     pub(crate) since: Time,
 }
 
 impl Lease {
+    pub(crate) fn new(terms: Terms, since: Time) -> Self {
+        Self {
+            terms: Rc::new(terms),
+            since,
+        }
+    }
+
     /// When it is over.
     pub(crate) fn expiry(&self) -> Time {
         self.since.after_secs(self.terms.seconds)

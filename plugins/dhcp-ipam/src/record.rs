@@ -1,6 +1,7 @@
 //! What is remembered of an attachment, in a file and on the control socket.
 
 use core::net::Ipv4Addr;
+use std::rc::Rc;
 use std::str::FromStr;
 
 use cni_common::addr::{Cidr, Mac, parse_ip};
@@ -43,7 +44,7 @@ pub(crate) struct Place {
 pub(crate) struct Record {
     pub(crate) owner: Owner,
     pub(crate) place: Place,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Rc<Settings>,
     pub(crate) lease: Lease,
     /// Seconds since 1970 at `lease.since`.
     pub(crate) wall: u64,
@@ -86,7 +87,8 @@ fn number(value: u64) -> Json {
     Json::Number(value.into())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Two hexadecimal digits for each byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use core::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string does not fail.
@@ -293,11 +295,11 @@ impl Record {
                 boot: object.text("boot")?.to_owned(),
                 mac: object.parse("mac")?,
             },
-            settings: Settings::read(&object.object("settings")?)?,
-            lease: Lease {
-                terms: Terms::read(&object.object("lease")?)?,
-                since: Time::from_millis(large(object, "sinceBootMs")?),
-            },
+            settings: Rc::new(Settings::read(&object.object("settings")?)?),
+            lease: Lease::new(
+                Terms::read(&object.object("lease")?)?,
+                Time::from_millis(large(object, "sinceBootMs")?),
+            ),
             wall: large(object, "since")?,
             server_mac: object.parse("serverMac"),
             standing: object.parse_with("standing", Standing::parse)?,
@@ -316,7 +318,8 @@ impl Record {
         if since.is_none() && self.lease.terms.seconds != u32::MAX {
             let lost = age.saturating_sub(now.millis() / 1000);
             let left = u64::from(self.lease.terms.seconds).saturating_sub(lost);
-            self.lease.terms.seconds = u32::try_from(left).unwrap_or(0);
+            let terms = Rc::make_mut(&mut self.lease.terms);
+            terms.seconds = u32::try_from(left).unwrap_or(0);
         }
     }
 }

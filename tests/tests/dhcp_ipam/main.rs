@@ -4,6 +4,7 @@
 mod daemon;
 mod killed;
 mod life;
+mod many;
 mod servers;
 mod trouble;
 mod world;

@@ -22,7 +22,7 @@ impl<R: FnMut() -> u32> Client<R> {
             broadcast: self.identity.broadcast && ciaddr.is_unspecified(),
             ciaddr,
             chaddr: self.identity.mac,
-            options: vec![(code::CLIENT_ID, self.identity.client_id.clone())],
+            options: vec![(code::CLIENT_ID, self.identity.settings.client_id.clone())],
         }
     }
 
@@ -30,14 +30,14 @@ impl<R: FnMut() -> u32> Client<R> {
     fn question(&self, kind: Kind, ciaddr: Ipv4Addr, now: Time) -> Outgoing {
         let mut message = self.message(kind, ciaddr, now);
         let own = [
-            (code::REQUEST_LIST, self.identity.request.clone()),
+            (code::REQUEST_LIST, self.identity.settings.request.clone()),
             (code::MAX_SIZE, MAX_SIZE.to_be_bytes().to_vec()),
         ];
         message.options.extend(own);
         // Last, for what is configured wins.
         message
             .options
-            .extend(self.identity.options.iter().cloned());
+            .extend(self.identity.settings.options.iter().cloned());
         message
     }
 

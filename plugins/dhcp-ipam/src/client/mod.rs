@@ -12,10 +12,12 @@ mod tests;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use cni_common::addr::Mac;
 
 use crate::lease::Lease;
+use crate::record::Settings;
 use crate::time::Time;
 use crate::wire::Outgoing;
 
@@ -26,12 +28,8 @@ use state::State;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) mac: Mac,
-    /// Option 61.
-    pub(crate) client_id: Vec<u8>,
-    /// Further options to send.
-    pub(crate) options: Vec<(u8, Vec<u8>)>,
-    /// Option 55.
-    pub(crate) request: Vec<u8>,
+    /// Shared with whoever keeps the lease.
+    pub(crate) settings: Rc<Settings>,
     /// Whether replies should be broadcast.
     pub(crate) broadcast: bool,
 }

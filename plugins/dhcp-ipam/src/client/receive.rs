@@ -115,7 +115,7 @@ impl<R: FnMut() -> u32> Client<R> {
             Kind::Ack => {
                 let terms = terms(reply)?;
                 if terms.address == address {
-                    self.bind(Lease { terms, since });
+                    self.bind(Lease::new(terms, since));
                 } else {
                     // Some servers give another address so. The one that the container has is no longer granted.
                     self.lose(Lost::Refused, now);
@@ -145,7 +145,7 @@ impl<R: FnMut() -> u32> Client<R> {
         if asked.is_some_and(|asked| asked != terms.address) {
             return Err(Ignored::OtherAddress(terms.address));
         }
-        self.probe(Lease { terms, since }, now);
+        self.probe(Lease::new(terms, since), now);
         Ok(())
     }
 

@@ -44,7 +44,7 @@ pub(crate) enum ClientId {
     Hash,
     /// The interface's Ethernet address.
     Mac,
-    /// The DHCP unique identifier that the container has for DHCPv6 as well (RFC 4361).
+    /// The DHCP unique identifier of the container, as `DHCPv6` has it (RFC 4361).
     Duid,
     /// What the Go plugin sends: network, container and interface in full.
     Legacy,

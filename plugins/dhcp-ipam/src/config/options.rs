@@ -13,7 +13,9 @@ fn number(value: &Value<'_>) -> Option<u8> {
     // The Go plugin has text here; a number means the same.
     let code = match value.json() {
         Json::Number(number) => registry::number(&number.to_string()),
-        _ => registry::number(value.string()?),
+        Json::Null | Json::Bool(_) | Json::String(_) | Json::Array(_) | Json::Object(_) => {
+            registry::number(value.string()?)
+        }
     };
     if code.is_none() {
         value.refuse("must be the name of an option, such as host-name, or a number from 1 to 254");
@@ -135,13 +137,12 @@ fn of_number(form: Form, value: &Value<'_>, object: &Object<'_>) -> Option<Vec<u
                 value.refuse("is a number, and how long this option is, is for the key bytes to say: 1, 2 or 4");
                 return None;
             };
-            match bytes.unsigned(4)? {
-                length @ (1 | 2 | 4) => length,
-                _ => {
-                    bytes.refuse("must be 1, 2 or 4");
-                    return None;
-                }
+            let length = bytes.unsigned(4)?;
+            if ![1, 2, 4].contains(&length) {
+                bytes.refuse("must be 1, 2 or 4");
+                return None;
             }
+            length
         }
     };
     // `time-offset` may be negative: two's complement, as all of them.

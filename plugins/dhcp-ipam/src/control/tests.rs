@@ -60,9 +60,9 @@ fn record() -> Record {
             boot: String::from("a"),
             mac: Mac([2, 0, 0, 0, 0, 7]),
         },
-        settings: settings(),
+        settings: settings().into(),
         lease: Lease {
-            terms: terms(),
+            terms: terms().into(),
             since: Time::from_millis(5000),
         },
         wall: 1_800_000_000,

@@ -56,7 +56,7 @@ struct Daemon {
     boot: String,
     poll: Poll,
     listener: Listener,
-    sessions: BTreeMap<u64, Session>,
+    sessions: BTreeMap<u64, Box<Session>>,
     names: BTreeMap<Owner, u64>,
     connections: BTreeMap<u64, Connection>,
     deadlines: BTreeSet<(Time, Due)>,

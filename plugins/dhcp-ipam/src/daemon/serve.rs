@@ -1,5 +1,7 @@
 //! What plugins and people ask.
 
+use std::rc::Rc;
+
 use cni_common::code::Code;
 use cni_common::config::Valid;
 use cni_common::error::Error;
@@ -14,6 +16,7 @@ use super::session::{Session, Waiter};
 use super::{ASKING, CONNECTIONS, Daemon, Due};
 use crate::control::{Answer, Request};
 use crate::inside::Inside;
+use crate::lease::Terms;
 use crate::record::{Place, Settings};
 use crate::time::Time;
 
@@ -63,8 +66,8 @@ impl Daemon {
     /// A plugin that is gone takes nothing: its runtime gave up, and nobody would ever give the lease back.
     fn hang_up(&mut self, id: u64) {
         self.connections.remove(&id);
-        let waits = |session: &&Session| session.waiters.iter().any(|one| one.connection == id);
-        let Some(session) = self.sessions.values().find(waits) else {
+        let waits = |session: &Session| session.waiters.iter().any(|one| one.connection == id);
+        let Some(session) = self.sessions.values().find(|one| waits(one)) else {
             return;
         };
         let session = session.id;
@@ -106,7 +109,7 @@ impl Daemon {
                     deadline: now().after_secs(timeout_secs),
                     secs: timeout_secs,
                 };
-                match self.add(owner, netns, settings, waiter) {
+                match self.add(owner, netns, Rc::new(settings), waiter) {
                     // The answer comes with the lease.
                     Ok(()) => return,
                     Err(error) => Answer::failed(&error),
@@ -145,7 +148,7 @@ impl Daemon {
     }
 
     fn find(&self, owner: &Owner) -> Option<&Session> {
-        self.sessions.get(self.names.get(owner)?)
+        self.sessions.get(self.names.get(owner)?).map(AsRef::as_ref)
     }
 
     /// ADD: the lease there is, or one to come.
@@ -153,7 +156,7 @@ impl Daemon {
         &mut self,
         owner: Owner,
         netns: String,
-        settings: Settings,
+        settings: Rc<Settings>,
         waiter: Waiter,
     ) -> Result<(), Error> {
         let mut inside = Inside::open(&self.options.netns(&netns), &owner.ifname)?;
@@ -169,7 +172,7 @@ impl Daemon {
         if known.is_none() {
             self.names.insert(owner.clone(), id);
             let session = Session::new(id, owner, place.clone(), settings.clone());
-            self.sessions.insert(id, session);
+            self.sessions.insert(id, Box::new(session));
         }
         self.with(id, |daemon, session| {
             session.waiters.push(waiter);
@@ -217,7 +220,7 @@ fn state_of(session: &Session) -> &'static str {
 fn shown(session: &Session) -> Answer {
     match &session.lease {
         Some((lease, _)) => Answer::Lease {
-            terms: lease.terms.clone(),
+            terms: Terms::clone(&lease.terms),
             state: state_of(session).to_owned(),
         },
         None => Answer::failed(&unknown(&session.owner)),

@@ -2,6 +2,7 @@
 
 use core::net::Ipv4Addr;
 use std::net::UdpSocket;
+use std::rc::Rc;
 
 use cni_common::addr::Mac;
 use cni_common::code::Code;
@@ -43,14 +44,14 @@ pub(super) struct Session {
     pub(super) id: u64,
     pub(super) owner: Owner,
     pub(super) place: Place,
-    pub(super) settings: Settings,
+    pub(super) settings: Rc<Settings>,
     /// None for a lease whose interface is gone: it waits for its end, or for an ADD that wants it again.
     pub(super) client: Option<OurClient>,
     pub(super) ears: Option<Ears>,
     /// The last lease, and the seconds since 1970 when it began.
     pub(super) lease: Option<(Lease, u64)>,
     /// What the interface has of us.
-    pub(super) applied: Option<Terms>,
+    pub(super) applied: Option<Rc<Terms>>,
     pub(super) server_mac: Option<Mac>,
     pub(super) waiters: Vec<Waiter>,
     /// Under which deadline it stands in the daemon's list.
@@ -59,7 +60,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(id: u64, owner: Owner, place: Place, settings: Settings) -> Self {
+    pub(super) fn new(id: u64, owner: Owner, place: Place, settings: Rc<Settings>) -> Self {
         Self {
             id,
             owner,
@@ -79,9 +80,7 @@ impl Session {
     pub(super) fn identity(&self, broadcast: bool) -> Identity {
         Identity {
             mac: self.place.mac,
-            client_id: self.settings.client_id.clone(),
-            options: self.settings.options.clone(),
-            request: self.settings.request.clone(),
+            settings: self.settings.clone(),
             broadcast,
         }
     }

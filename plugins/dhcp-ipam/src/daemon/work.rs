@@ -52,7 +52,7 @@ impl Daemon {
             let id = self.number();
             self.names.insert(record.owner.clone(), id);
             let (session, standing) = self.revive(id, record, time);
-            self.sessions.insert(id, session);
+            self.sessions.insert(id, Box::new(session));
             if standing == Standing::Released {
                 self.release(id);
             } else {
@@ -132,7 +132,7 @@ impl Daemon {
             session.applied = Some(lease.terms.clone());
         }
         let answer = Answer::Lease {
-            terms: lease.terms.clone(),
+            terms: Terms::clone(&lease.terms),
             state: String::from("BOUND"),
         };
         for waiter in waiters {
@@ -353,7 +353,7 @@ impl Daemon {
 
     /// The address must not be used any more.
     fn lost(&mut self, session: &mut Session, why: Lost) -> Result<(), Error> {
-        let address = session.applied.as_ref().map(Terms::cidr);
+        let address = session.applied.as_ref().map(|terms| terms.cidr());
         let reason = match why {
             Lost::Refused => "a server refused it",
             Lost::Expired => "nobody renewed it",
@@ -373,8 +373,8 @@ impl Daemon {
         let mut inside = self.inside(session)?;
         let new = lease.map(|lease| lease.terms.clone());
         let changed = inside.apply(
-            session.applied.as_ref(),
-            new.as_ref(),
+            session.applied.as_deref(),
+            new.as_deref(),
             session.settings.wishes,
         );
         session.applied = new;

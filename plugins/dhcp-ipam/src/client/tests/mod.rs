@@ -13,7 +13,7 @@ use core::time::Duration;
 use cni_common::addr::Mac;
 
 use super::*;
-use crate::lease::{Lease, Terms};
+use crate::lease::{Lease, Terms, Wishes};
 use crate::wire::{Kind, Reply, code};
 
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 7]);
@@ -35,9 +35,13 @@ fn random() -> Box<dyn FnMut() -> u32> {
 fn identity() -> Identity {
     Identity {
         mac: MAC,
-        client_id: vec![0, 1, 2],
-        options: vec![(12, b"host".to_vec())],
-        request: vec![1, 3],
+        settings: Rc::new(Settings {
+            client_id: vec![0, 1, 2],
+            options: vec![(12, b"host".to_vec())],
+            request: vec![1, 3],
+            probe_millis: 0,
+            wishes: Wishes::default(),
+        }),
         broadcast: false,
     }
 }
@@ -73,7 +77,7 @@ fn terms() -> Terms {
 
 fn lease() -> Lease {
     Lease {
-        terms: terms(),
+        terms: terms().into(),
         since: at(0),
     }
 }
@@ -159,7 +163,7 @@ fn discover_offer_request_ack() {
     take(&mut client, Kind::Ack, 2);
     // It counts from when the request was sent, not from when the answer came.
     let lease = Lease {
-        terms: terms(),
+        terms: terms().into(),
         since: at(1),
     };
     assert_eq!(outputs(&mut client), [Output::Bound(lease)]);

@@ -19,7 +19,7 @@ fn renewal_is_asked_of_the_server_by_unicast_at_t1() {
 
     take(&mut client, Kind::Ack, 502);
     let renewed = Lease {
-        terms: terms(),
+        terms: terms().into(),
         since: at(500),
     };
     assert_eq!(outputs(&mut client), [Output::Bound(renewed)]);
@@ -135,7 +135,7 @@ fn the_servers_t1_and_t2_count_where_they_make_sense() {
         (None, Some(400), (400, 400)),
     ] {
         let lease = Lease {
-            terms: Terms { t1, t2, ..terms() },
+            terms: Terms { t1, t2, ..terms() }.into(),
             since: at(0),
         };
         let found = (lease.t1().millis() / 1000, lease.t2().millis() / 1000);
@@ -150,7 +150,7 @@ fn a_lease_for_ever_is_never_renewed() {
         ..terms()
     };
     let lease = Lease {
-        terms,
+        terms: terms.into(),
         since: at(0),
     };
     assert_eq!(lease.expiry().millis(), u64::MAX);
