@@ -229,7 +229,9 @@ fn check_host_end(
             return Err(drift(&what, call.owner(), shown(alias)));
         }
     }
-    check_mac(&near, recorded(previous, name.as_str()).and_then(|n| n.mac))?;
+    let recorded = recorded(previous, name.as_str());
+    check_mac(&near, recorded.and_then(|interface| interface.mac))?;
+    check_mtu(&near, recorded.and_then(|interface| interface.mtu))?;
     check_port(call, &near)?;
     Ok(near)
 }
@@ -267,11 +269,13 @@ fn check_container_end(
     }
     let inside = recorded_inside(previous, ifname);
     check_mac(far, inside.and_then(|interface| interface.mac))?;
-    let mtu = inside
-        .and_then(|interface| interface.mtu)
-        .or(call.config.mtu);
-    match mtu {
-        Some(mtu) if mtu != far.mtu => Err(drift(&format!("mtu of {ifname}"), mtu, far.mtu)),
+    // Not what the result says: a plugin later in the chain may set another, as tuning does, and does not report it.
+    check_mtu(far, call.config.mtu)
+}
+
+fn check_mtu(link: &Link, expected: Option<u32>) -> Result<(), Error> {
+    match expected {
+        Some(mtu) if mtu != link.mtu => Err(drift(&format!("mtu of {}", link.name), mtu, link.mtu)),
         _ => Ok(()),
     }
 }

@@ -60,6 +60,21 @@ fn another_mac_is_drift_unless_it_is_recorded() {
 }
 
 #[test]
+fn another_mtu_is_drift_unless_a_later_plugin_may_have_set_it() {
+    let (host, _ipam, c1, conf, result) = checked();
+    // As tuning does, which does not report it.
+    c1.sh("ip link set eth0 mtu 1400");
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+    let mut said = conf.clone();
+    said["mtu"] = 1500.into();
+    let words = "mtu of eth0: expected 1500, found 1400";
+    drifts(&host, &c1, &said, &result, words);
+    let near = host_end(&result);
+    host.sh(&format!("ip link set {near} mtu 1300"));
+    drifts(&host, &c1, &conf, &result, &format!("mtu of {near}"));
+}
+
+#[test]
 fn a_port_that_left_the_bridge_is_drift() {
     let (host, _ipam, c1, conf, result) = checked();
     host.sh(&format!("ip link set {} nomaster", host_end(&result)));
