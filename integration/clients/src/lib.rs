@@ -17,17 +17,11 @@ mod containerd;
 mod cri;
 mod image;
 mod machine;
+mod plugins;
 mod podman;
 
 pub use containerd::Containerd;
 pub use cri::Cri;
 pub use machine::Machine;
+pub use plugins::{DIRECTORY, install, install_ours, reference};
 pub use podman::Podman;
-
-/// The reference Go plugins, in the directory that `REFERENCE_DIR` names.
-#[track_caller]
-pub fn reference() -> plumb_tests::Binaries {
-    let directory = std::env::var_os("REFERENCE_DIR")
-        .unwrap_or_else(|| panic!("REFERENCE_DIR is not set: make test-clients"));
-    plumb_tests::Binaries::in_directory(std::path::Path::new(&directory))
-}

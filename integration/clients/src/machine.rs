@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::id;
 use std::time::Duration;
 
-use plumb_tests::{Binaries, Host, Process, Ran, Value, our_binaries};
+use plumb_tests::{Binaries, Host, Process, Ran, Value};
+
+use crate::plugins;
 
 /// The first process of a machine.
 const INIT: &str = include_str!("machine.sh");
@@ -46,7 +48,7 @@ impl Machine {
         host.sh("mount --make-shared /run");
         // A tmpfs hides what the machine this runs on has there.
         host.sh("mkdir -p /etc/cni && mount -t tmpfs tmpfs /etc/cni && mkdir /etc/cni/net.d");
-        host.sh("mount -t tmpfs tmpfs /opt && mkdir -p /opt/cni/bin");
+        plugins::install_ours(&host);
         let cgroup = format!("plumb-clients-{}-{}", id(), thread_id());
         let unshare = "unshare --pid --fork --kill-child --mount --propagation slave".split(' ');
         let init = host.spawn(unshare.chain(["sh", "-c", INIT, "sh", &cgroup]));
@@ -57,46 +59,18 @@ impl Machine {
             .find_map(|line| line.strip_prefix("machine "))
             .unwrap()
             .to_owned();
-        let machine = Self {
+        Self {
             host,
             cgroup,
             pid,
             init: Some(init),
-        };
-        machine.install_ours();
-        machine
-    }
-
-    #[track_caller]
-    fn install_ours(&self) {
-        for name in [
-            "bridge-attach",
-            "static-ipam",
-            "dhcp-ipam",
-            "masquerade",
-            "vlan",
-        ] {
-            self.install(&our_binaries(), name, name);
-        }
-        for (link, plugin) in [
-            ("bridge", "bridge-attach"),
-            ("static", "static-ipam"),
-            ("dhcp", "dhcp-ipam"),
-            ("firewall", "masquerade"),
-        ] {
-            self.sh(&format!("ln -s {plugin} /opt/cni/bin/{link}"));
         }
     }
 
-    /// Puts the plugin `name` of these into `/opt/cni/bin`, as `file`, in the place of what has that name.
+    /// Puts the plugin `name` of these into `/opt/cni/bin`, in the place of what has that name.
     #[track_caller]
-    pub fn install(&self, binaries: &Binaries, name: &str, file: &str) {
-        let source = binaries.find(name);
-        let to = Path::new("/opt/cni/bin").join(file);
-        fs::remove_file(&to).unwrap_or_default();
-        // By a process of its own: a fork of this one would keep the file open for writing, and then it is busy.
-        self.host
-            .exec([OsStr::new("cp"), source.as_os_str(), to.as_os_str()]);
+    pub fn install(&self, binaries: &Binaries, name: &str) {
+        plugins::install(&self.host, binaries, name);
     }
 
     /// Writes a network configuration into `/etc/cni/net.d`.

@@ -1,7 +1,7 @@
 //! Pods, as a kubelet asks containerd for them.
 #![cfg(test)]
 
-use plumb_clients::{Cri, Machine};
+use plumb_clients::{Cri, Machine, reference};
 use plumb_tests::{Value, json};
 
 /// A network that gives each pod the address its name stands for.
@@ -29,8 +29,8 @@ fn network() -> Value {
 
 fn machine() -> Machine {
     let machine = Machine::boot();
-    machine.install(&plumb_clients::reference(), "portmap", "portmap");
-    machine.install(&plumb_clients::reference(), "loopback", "loopback");
+    machine.install(&reference(), "portmap");
+    machine.install(&reference(), "loopback");
     machine.network("10-pods.conflist", &network());
     machine
 }

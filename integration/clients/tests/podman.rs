@@ -1,7 +1,7 @@
 //! podman 4 with its CNI backend.
 #![cfg(test)]
 
-use plumb_clients::{Machine, Podman};
+use plumb_clients::{Machine, Podman, reference};
 use plumb_tests::{Value, json};
 
 /// The network NAME on the bridge NAME, with addresses of `10.NET.0.0/24` and `fdNET::/64` by host-local.
@@ -29,7 +29,7 @@ fn network(name: &str, net: u8) -> Value {
 fn machine() -> Machine {
     let machine = Machine::boot();
     for name in ["host-local", "portmap", "loopback"] {
-        machine.install(&plumb_clients::reference(), name, name);
+        machine.install(&reference(), name);
     }
     for (name, net) in [("red", 71), ("blue", 72)] {
         machine.network(&format!("{name}.conflist"), &network(name, net));
