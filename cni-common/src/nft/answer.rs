@@ -3,6 +3,7 @@
 use super::attributes::Attributes;
 use super::{Element, FoundChain, FoundRule, FoundSet, Generation, KeyKind, TableFamily};
 use super::{expression, parse, userdata};
+use crate::addr::Family;
 use crate::nft::statement::Statement;
 
 /// `NFTA_GEN_ID`.
@@ -55,6 +56,12 @@ fn element(attributes: Attributes<'_>, keys: KeyKind) -> Option<Element> {
     Some(Element {
         // NFTA_SET_ELEM_KEY, NFTA_DATA_VALUE
         key: keys.read(attributes.nested(1)?.get(1)?)?,
+        // NFTA_SET_ELEM_DATA, NFTA_DATA_VALUE
+        data: attributes.nested(2).and_then(|data| {
+            let bytes = data.get(1)?;
+            let kinds = [Family::V4, Family::V6].map(KeyKind::Target);
+            kinds.into_iter().find_map(|kind| kind.read(bytes))
+        }),
         // NFTA_SET_ELEM_USERDATA
         comment: attributes
             .get(6)

@@ -76,7 +76,14 @@ impl Batch {
     pub fn add_element(&mut self, table: &Table, set: &str, key: impl Into<Key>, comment: &str) {
         let key = key.into();
         let doing = format!("add {key} to set {table} {set}");
-        let message = wire::new_element(table, set, &key, Some(comment), Stay::Forever);
+        let message = wire::new_element(table, set, &key, None, Some(comment), Stay::Forever);
+        self.push(doing, &message, NLM_F_CREATE | NLM_F_EXCL);
+    }
+
+    /// Puts an element into a map.
+    pub fn add_mapping(&mut self, table: &Table, map: &str, key: &Key, data: &Key, comment: &str) {
+        let doing = format!("add {key} : {data} to map {table} {map}");
+        let message = wire::new_element(table, map, key, Some(data), Some(comment), Stay::Forever);
         self.push(doing, &message, NLM_F_CREATE | NLM_F_EXCL);
     }
 
@@ -85,7 +92,14 @@ impl Batch {
     pub fn expire_element(&mut self, table: &Table, set: &str, key: impl Into<Key>) {
         let key = key.into();
         let doing = format!("expire {key} in set {table} {set}");
-        let message = wire::new_element(table, set, &key, None, Stay::Moment);
+        let message = wire::new_element(table, set, &key, None, None, Stay::Moment);
+        self.push(doing, &message, NLM_F_CREATE);
+    }
+
+    /// As [`Self::expire_element`], for an element of a map, which has this for it.
+    pub fn expire_mapping(&mut self, table: &Table, map: &str, key: &Key, data: &Key) {
+        let doing = format!("expire {key} in map {table} {map}");
+        let message = wire::new_element(table, map, key, Some(data), None, Stay::Moment);
         self.push(doing, &message, NLM_F_CREATE);
     }
 

@@ -1,17 +1,18 @@
 //! From statements to the expressions of the kernel's virtual machine.
 //!
 //! The instructions are those of nft(8) for the same text (`nft --debug=netlink` prints them), so that nft and
-//! iptables-nft show our rules as if they had made them. All use register 1 (`NFT_REG_1`), and the second part of a
-//! concatenation register 2.
+//! iptables-nft show our rules as if they had made them. All use register 1 (`NFT_REG_1`), and the parts of
+//! a concatenation the registers behind it.
 
 use super::TableFamily;
 use super::fields::{
-    ARP_SENDER, Base, Bytes, ICMPV6, ICMPV6_TYPE, PORTS, SYN, TCP, TCP_FLAGS, UDP, ether_type,
-    place,
+    ARP_SENDER, Base, Bytes, DPORT, ICMPV6, ICMPV6_TYPE, PORTS, SYN, TCP, TCP_FLAGS, UDP,
+    ether_type, place,
 };
 use super::key::{IFNAMSIZ, octets};
-use super::statement::{Is, Place, Statement};
-use crate::addr::Family;
+use super::nat::{self, End, Nat};
+use super::statement::{By, Is, Place, Statement};
+use crate::addr::{Cidr, Family};
 
 /// What `meta` loads (`enum nft_meta_keys`, `linux/netfilter/nf_tables.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,20 +38,36 @@ pub(super) enum Expr {
     Meta(Meta),
     /// Loads bytes of the packet.
     Payload(Bytes),
-    /// Loads bytes of the packet into register 2, behind what is in register 1.
-    Second(Bytes),
+    /// Loads a property of the packet into that register, behind what is in those before.
+    MetaInto(u32, Meta),
+    /// Loads bytes of the packet into that register, behind what is in those before.
+    PayloadInto(u32, Bytes),
     /// Loads the connection's state (`NFT_CT_STATE`).
     CtState,
+    /// Loads what has happened to the connection (`NFT_CT_STATUS`).
+    CtStatus,
+    /// Loads the destination of the connection's first packet (`NFT_CT_DST_IP`, `NFT_CT_DST_IP6`).
+    CtDestination(Family),
+    /// Loads what kind of address the destination is (`fib daddr type`).
+    FibType,
     /// Loads whether the route back uses the input interface (`fib saddr . iif oif`, `NFTA_FIB_F_PRESENT`).
     FibBack,
     /// Keeps the bits of the mask.
     Mask(Vec<u8>),
     /// Goes on only if the register is, or is not, the value.
     Cmp(Is, Vec<u8>),
+    /// Goes on only if the register is at least the value.
+    Least(Vec<u8>),
+    /// Goes on only if the register is at most the value.
+    Most(Vec<u8>),
+    /// Goes on only if the map has something for the register, and loads that.
+    Map(String),
     /// Goes on only if the register is, or is not, in the set.
     Lookup(Is, String),
     /// Loads a value.
     Immediate(Vec<u8>),
+    /// Loads a value into register 2.
+    ImmediateSecond(Vec<u8>),
     /// Ends the rule with a verdict (`NF_ACCEPT`, `NF_DROP`, `NFT_*`).
     Verdict(u32),
     /// Goes on in another chain of the table, and comes back (`NFT_JUMP`).
@@ -61,10 +78,10 @@ pub(super) enum Expr {
     ToNetwork,
     /// Writes two bytes into the option maximal segment size of TCP, unless what is there is lower.
     WriteMss,
-    /// Source NAT to the address in the register.
-    Snat(Family),
-    /// Source NAT to the address of the output interface.
-    Masquerade,
+    /// NAT to what is in the registers.
+    Nat(Nat),
+    /// Source NAT to the address of the output interface, with `NF_NAT_RANGE_*`.
+    Masquerade(u32),
     /// Leaves the packet out of connection tracking.
     Notrack,
     /// Counts packets and bytes.
@@ -97,7 +114,9 @@ const CONNTRACK_STATE_MASK: usize = 150;
 /// `XT_CONNTRACK_STATE`.
 const XT_CONNTRACK_STATE: u16 = 1;
 /// `IP_CT_ESTABLISHED` and `IP_CT_RELATED` as bits: the same in `ct state` and in `XT_CONNTRACK_STATE_BIT`.
-const ESTABLISHED_RELATED: u16 = 6;
+pub(super) const ESTABLISHED_RELATED: u16 = 6;
+/// `XT_CONNTRACK_STATE_DNAT` (`linux/netfilter/xt_conntrack.h`).
+pub(super) const XT_CONNTRACK_STATE_DNAT: u16 = 128;
 
 /// `NFPROTO_IPV4` and `NFPROTO_IPV6` (linux/netfilter.h).
 pub(super) fn nfproto(family: Family) -> u8 {
@@ -107,8 +126,36 @@ pub(super) fn nfproto(family: Family) -> u8 {
     }
 }
 
+/// `NF_CT_STATE_INVALID_BIT` (`linux/netfilter/nf_conntrack_common.h`).
+const INVALID: u32 = 1;
+/// `IPS_DST_NAT` (`linux/netfilter/nf_conntrack_common.h`).
+const DST_NAT: u32 = 32;
+/// `RTN_LOCAL` (linux/rtnetlink.h).
+const RTN_LOCAL: u32 = 2;
+
 pub(super) fn ct_state_bits() -> Vec<u8> {
     u32::from(ESTABLISHED_RELATED).to_ne_bytes().to_vec()
+}
+
+pub(super) fn ct_invalid_bits() -> Vec<u8> {
+    INVALID.to_ne_bytes().to_vec()
+}
+
+pub(super) fn ct_redirected_bits() -> Vec<u8> {
+    DST_NAT.to_ne_bytes().to_vec()
+}
+
+pub(super) fn local_address() -> Vec<u8> {
+    RTN_LOCAL.to_ne_bytes().to_vec()
+}
+
+/// The registers (`NFT_REG_1`, `NFT_REG_2`, `NFT_REG32_*`) that come after an address of the family in register 1: the
+/// next one of four bytes, and the one after that.
+pub(super) fn behind(family: Family) -> (u32, u32) {
+    match family {
+        Family::V4 => (9, 10),
+        Family::V6 => (2, 13),
+    }
 }
 
 /// Compiles the statements of one rule of a table of that family.
@@ -140,7 +187,7 @@ impl Code {
             Statement::InInterfaceSet(is, field, set) => {
                 self.push(Expr::Meta(Meta::InInterface));
                 if let Some(field) = field {
-                    self.push(Expr::Second(place(*field)));
+                    self.push(Expr::PayloadInto(2, place(*field)));
                 }
                 self.push(Expr::Lookup(*is, set.clone()));
             }
@@ -165,15 +212,15 @@ impl Code {
             }
             Statement::Source(is, place) => self.address(Side::Source, *is, place),
             Statement::Destination(is, place) => self.address(Side::Destination, *is, place),
-            Statement::Established(is) => {
-                // "any of the bits" is "masked, not zero".
-                let compared = match is {
-                    Is::Equal => Is::Not,
-                    Is::Not => Is::Equal,
-                };
-                self.push(Expr::CtState);
-                self.push(Expr::Mask(ct_state_bits()));
-                self.push(Expr::Cmp(compared, vec![0; 4]));
+            Statement::Established(is) => self.any_bit(Expr::CtState, *is, ct_state_bits()),
+            Statement::Invalid => self.any_bit(Expr::CtState, Is::Equal, ct_invalid_bits()),
+            Statement::Redirected(is) => self.any_bit(Expr::CtStatus, *is, ct_redirected_bits()),
+            Statement::OriginalDestination(cidr) => self.original(*cidr),
+            Statement::Transport(protocol) => self.transport(*protocol),
+            Statement::Port(protocol, first, last) => self.port(*protocol, *first, *last),
+            Statement::ToThisHost => {
+                self.push(Expr::FibType);
+                self.push(Expr::Cmp(Is::Equal, local_address()));
             }
             Statement::NoRouteBack => {
                 self.push(Expr::FibBack);
@@ -187,22 +234,24 @@ impl Code {
                 self.push(Expr::Cmp(Is::Not, vec![0]));
             }
             Statement::ClampMss(size) => self.clamp(*size),
-            Statement::Masquerade => self.push(Expr::Masquerade),
-            Statement::Snat(to) => {
-                let family = Family::of(*to);
-                self.require(family);
-                self.push(Expr::Immediate(octets(*to)));
-                self.push(Expr::Snat(family));
+            Statement::Masquerade(flags) => self.push(nat::masquerade(*flags)),
+            Statement::Snat(to, flags) => {
+                self.require(to.family());
+                let translated = nat::compile(End::Source, *to, *flags);
+                self.expressions.extend(translated);
             }
+            Statement::Dnat(to) => {
+                self.require(to.family());
+                let translated = nat::compile(End::Destination, *to, nat::NatFlags::default());
+                self.expressions.extend(translated);
+            }
+            Statement::DnatMap(family, by, map) => self.dnat_map(*family, *by, map),
             Statement::Notrack => self.push(Expr::Notrack),
             Statement::Accept => self.push(Expr::Verdict(NF_ACCEPT)),
             Statement::Drop => self.push(Expr::Verdict(NF_DROP)),
             Statement::Jump(chain) => self.push(Expr::Jump(chain.clone())),
-            Statement::XtEstablished => self.push(Expr::XtMatch {
-                name: "conntrack".to_owned(),
-                revision: 3,
-                info: conntrack_established(),
-            }),
+            Statement::XtEstablished => self.push(conntrack(ESTABLISHED_RELATED)),
+            Statement::XtRedirected => self.push(conntrack(XT_CONNTRACK_STATE_DNAT)),
             Statement::XtComment(text) => self.push(Expr::XtMatch {
                 name: "comment".to_owned(),
                 revision: 0,
@@ -216,13 +265,76 @@ impl Code {
     }
 
     fn name(&mut self, meta: Meta, is: Is, name: &str) {
+        self.push(Expr::Meta(meta));
+        let (before, ends) = match (name.strip_suffix("\\*"), name.strip_suffix('*')) {
+            (Some(before), _) => (before, "*"),
+            (None, Some(start)) => {
+                self.push(Expr::Cmp(is, start.as_bytes().to_vec()));
+                return;
+            }
+            (None, None) => (name, ""),
+        };
+        let bytes = [before.as_bytes(), ends.as_bytes()].concat();
         // iptables compares the name and its NUL, nft the whole field: both mean the same.
         let length = match self.table {
             TableFamily::Inet | TableFamily::Bridge => IFNAMSIZ,
-            TableFamily::Ip(_) => name.len().saturating_add(1).min(IFNAMSIZ),
+            TableFamily::Ip(_) => bytes.len().saturating_add(1).min(IFNAMSIZ),
         };
-        self.push(Expr::Meta(meta));
-        self.push(Expr::Cmp(is, padded(name.as_bytes(), length)));
+        self.push(Expr::Cmp(is, padded(&bytes, length)));
+    }
+
+    fn any_bit(&mut self, load: Expr, is: Is, bits: Vec<u8>) {
+        // "any of the bits" is "masked, not zero".
+        let compared = match is {
+            Is::Equal => Is::Not,
+            Is::Not => Is::Equal,
+        };
+        self.push(load);
+        self.push(Expr::Mask(bits));
+        self.push(Expr::Cmp(compared, vec![0; 4]));
+    }
+
+    fn original(&mut self, cidr: Cidr) {
+        self.push(Expr::CtDestination(cidr.family()));
+        let mut network = octets(cidr.network().address());
+        if cidr.prefix().is_multiple_of(8) && cidr.prefix() > 0 {
+            network.truncate(usize::from(cidr.prefix() / 8));
+        } else {
+            self.push(Expr::Mask(mask(cidr.family(), cidr.prefix())));
+        }
+        self.push(Expr::Cmp(Is::Equal, network));
+    }
+
+    fn port(&mut self, protocol: u8, first: u16, last: u16) {
+        self.transport(protocol);
+        self.push(Expr::Payload(DPORT));
+        if first == last {
+            self.push(Expr::Cmp(Is::Equal, first.to_be_bytes().to_vec()));
+        } else {
+            self.push(Expr::Least(first.to_be_bytes().to_vec()));
+            self.push(Expr::Most(last.to_be_bytes().to_vec()));
+        }
+    }
+
+    fn dnat_map(&mut self, family: Family, by: By, map: &str) {
+        let (next, after) = behind(family);
+        match by {
+            By::Port => {
+                self.push(Expr::Meta(Meta::Transport));
+                self.push(Expr::PayloadInto(9, DPORT));
+            }
+            By::Address => {
+                self.require(family);
+                self.network(
+                    Side::Destination.offset(family),
+                    u32::from(family.bits() / 8),
+                );
+                self.push(Expr::MetaInto(next, Meta::Transport));
+                self.push(Expr::PayloadInto(after, DPORT));
+            }
+        }
+        self.push(Expr::Map(map.to_owned()));
+        self.push(Expr::Nat(mapped(family)));
     }
 
     /// In a table of both families the header's layout must be known before it is read.
@@ -324,11 +436,31 @@ pub(super) fn mask(family: Family, prefix: u8) -> Vec<u8> {
     }
 }
 
-pub(super) fn conntrack_established() -> Vec<u8> {
+/// NAT to the address and the port that a map had.
+pub(super) fn mapped(family: Family) -> Nat {
+    Nat {
+        end: End::Destination,
+        family,
+        range: false,
+        port: Some(behind(family).0),
+        flags: 0,
+    }
+}
+
+fn conntrack(states: u16) -> Expr {
+    Expr::XtMatch {
+        name: "conntrack".to_owned(),
+        revision: 3,
+        info: conntrack_states(states),
+    }
+}
+
+/// `struct xt_conntrack_mtinfo3` that asks for any of the states.
+pub(super) fn conntrack_states(states: u16) -> Vec<u8> {
     let mut info = vec![0; CONNTRACK_INFO];
     let fields = [
         (CONNTRACK_MATCH_FLAGS, XT_CONNTRACK_STATE),
-        (CONNTRACK_STATE_MASK, ESTABLISHED_RELATED),
+        (CONNTRACK_STATE_MASK, states),
     ];
     for (offset, value) in fields {
         for (place, byte) in info.iter_mut().skip(offset).zip(value.to_ne_bytes()) {
@@ -341,3 +473,7 @@ pub(super) fn conntrack_established() -> Vec<u8> {
 #[cfg(test)]
 #[path = "compile_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "translation_tests.rs"]
+mod translation_tests;

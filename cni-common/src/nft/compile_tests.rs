@@ -2,6 +2,7 @@
 
 use core::fmt::Write;
 
+use super::super::nat::{NatFlags, NatTo};
 use super::super::parse::parse;
 use super::super::statement::{EtherType, Field};
 use super::*;
@@ -21,20 +22,19 @@ fn shown(expression: &Expr) -> String {
         Is::Not => "neq",
     };
     match expression {
-        Expr::Meta(meta) => {
-            let key = match meta {
-                Meta::InInterface => "iifname",
-                Meta::OutInterface => "oifname",
-                Meta::Protocol => "nfproto",
-                Meta::InKind => "iifkind",
-                Meta::EtherType => "protocol",
-                Meta::Transport => "l4proto",
-            };
-            format!("[ meta load {key} => reg 1 ]")
-        }
+        Expr::Meta(meta) => property(*meta, 1),
+        Expr::MetaInto(register, meta) => property(*meta, *register),
         Expr::Payload(bytes) => loaded(*bytes, 1),
-        Expr::Second(bytes) => loaded(*bytes, 2),
+        Expr::PayloadInto(register, bytes) => loaded(*bytes, *register),
         Expr::CtState => "[ ct load state => reg 1 ]".into(),
+        Expr::CtStatus => "[ ct load status => reg 1 ]".into(),
+        Expr::CtDestination(Family::V4) => "[ ct load dst_ip => reg 1 , dir original ]".into(),
+        Expr::CtDestination(Family::V6) => "[ ct load dst_ip6 => reg 1 , dir original ]".into(),
+        Expr::FibType => "[ fib daddr type => reg 1 ]".into(),
+        Expr::Least(value) => format!("[ cmp gte reg 1{} ]", words(value)),
+        Expr::Most(value) => format!("[ cmp lte reg 1{} ]", words(value)),
+        Expr::Map(map) => format!("[ lookup reg 1 set {map} dreg 1 ]"),
+        Expr::ImmediateSecond(value) => format!("[ immediate reg 2{} ]", words(value)),
         Expr::FibBack => "[ fib saddr . iif oif present => reg 1 ]".into(),
         Expr::Mask(bits) => {
             format!(
@@ -54,15 +54,49 @@ fn shown(expression: &Expr) -> String {
         Expr::RouteMss => "[ rt load tcpmss => reg 1 ]".into(),
         Expr::ToNetwork => "[ byteorder reg 1 = hton(reg 1, 2, 2) ]".into(),
         Expr::WriteMss => "[ exthdr write tcpopt reg 1 => 2b @ 2 + 2 ]".into(),
-        Expr::Snat(Family::V4) => "[ nat snat ip addr_min reg 1 ]".into(),
-        Expr::Snat(Family::V6) => "[ nat snat ip6 addr_min reg 1 ]".into(),
-        Expr::Masquerade => "[ masq ]".into(),
+        Expr::Nat(nat) => translated(*nat),
+        Expr::Masquerade(0) => "[ masq ]".into(),
+        Expr::Masquerade(flags) => format!("[ masq flags {flags:#x} ]"),
         Expr::Notrack => "[ notrack ]".into(),
         Expr::Counter => "[ counter pkts 0 bytes 0 ]".into(),
         Expr::XtMatch { name, revision, .. } => format!("[ match name {name} rev {revision} ]"),
         Expr::Reject => "[ reject ]".into(),
         Expr::Other(name) => name.clone(),
     }
+}
+
+fn property(meta: Meta, register: u32) -> String {
+    let key = match meta {
+        Meta::InInterface => "iifname",
+        Meta::OutInterface => "oifname",
+        Meta::Protocol => "nfproto",
+        Meta::InKind => "iifkind",
+        Meta::EtherType => "protocol",
+        Meta::Transport => "l4proto",
+    };
+    format!("[ meta load {key} => reg {register} ]")
+}
+
+fn translated(nat: Nat) -> String {
+    let end = match nat.end {
+        End::Source => "snat",
+        End::Destination => "dnat",
+    };
+    let family = match nat.family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    };
+    let mut text = format!("[ nat {end} {family} addr_min reg 1");
+    if nat.range {
+        text.push_str(" addr_max reg 2");
+    }
+    if let Some(register) = nat.port {
+        write!(text, " proto_min reg {register}").unwrap();
+    }
+    if nat.flags != 0 {
+        write!(text, " flags {:#x}", nat.flags).unwrap();
+    }
+    text + " ]"
 }
 
 fn loaded(bytes: Bytes, register: u32) -> String {
@@ -79,7 +113,7 @@ fn loaded(bytes: Bytes, register: u32) -> String {
     format!("[ payload load {length}b @ {base} header + {offset} => reg {register} ]")
 }
 
-fn net(text: &str) -> Place {
+pub(super) fn net(text: &str) -> Place {
     Place::Net(text.parse().unwrap())
 }
 
@@ -88,7 +122,7 @@ fn set(family: Family, name: &str) -> Place {
 }
 
 #[track_caller]
-fn compiles(table: TableFamily, statements: &[Statement], golden: &[&str]) {
+pub(super) fn compiles(table: TableFamily, statements: &[Statement], golden: &[&str]) {
     let expressions = compile(table, statements);
     let shown: Vec<_> = expressions.iter().map(shown).collect();
     assert_eq!(shown, golden);
@@ -106,7 +140,7 @@ fn masquerade_outside_the_subnet_by_one_interface() {
             Statement::Source(Is::Equal, set(Family::V4, "a4")),
             Statement::Destination(Is::Not, net("10.77.0.0/16")),
             Statement::Destination(Is::Not, net("224.0.0.0/4")),
-            Statement::Masquerade,
+            Statement::Masquerade(NatFlags::default()),
         ],
         &[
             "[ meta load oifname => reg 1 ]",
@@ -135,7 +169,10 @@ fn source_nat_to_a_fixed_ipv6_address() {
             Statement::Source(Is::Equal, set(Family::V6, "a6")),
             Statement::Destination(Is::Not, net("fd00::/64")),
             Statement::Destination(Is::Not, net("ff00::/8")),
-            Statement::Snat("2001:db8::1".parse().unwrap()),
+            Statement::Snat(
+                NatTo::Address("2001:db8::1".parse().unwrap()),
+                NatFlags::default(),
+            ),
         ],
         &[
             "[ meta load nfproto => reg 1 ]",
@@ -348,9 +385,17 @@ fn a_rule_with_more_in_it_is_not_read_as_ours() {
         Expr::Meta(Meta::InInterface),
         Expr::Cmp(Is::Equal, b"br".to_vec()),
     ];
-    assert_eq!(parse(TableFamily::Inet, &prefix_match), None);
+    let any_br = Statement::InInterface(Is::Equal, "br*".into());
+    assert_eq!(
+        parse(TableFamily::Inet, &prefix_match),
+        Some(vec![any_br.clone()])
+    );
+    let exactly = Statement::InInterface(Is::Equal, super::super::exact("br*"));
+    let compiled = compile(TableFamily::Inet, std::slice::from_ref(&exactly));
+    assert_eq!(parse(TableFamily::Inet, &compiled), Some(vec![exactly]));
+    assert_ne!(compiled, compile(TableFamily::Inet, &[any_br]));
 
-    let mut new_too = conntrack_established();
+    let mut new_too = conntrack_states(ESTABLISHED_RELATED);
     new_too[CONNTRACK_STATE_MASK] |= 8;
     let looser = [Expr::XtMatch {
         name: "conntrack".into(),

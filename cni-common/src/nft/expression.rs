@@ -8,6 +8,7 @@ use netlink_packet_netfilter::nftables::{ExpressionAttribute, Expressions, ListA
 use super::attributes::Attributes;
 use super::compile::{Expr, Meta};
 use super::fields::{Base, Bytes};
+use super::nat::{End, Nat};
 use super::statement::Is;
 use crate::addr::Family;
 
@@ -31,6 +32,19 @@ const WRITE_MSS: [(u16, u32); 4] = [(7, NFT_REG_1), (3, 2), (4, 2), (6, 1)];
 const FIB_BACK: u32 = 1 | 8 | 32;
 /// `NFT_FIB_RESULT_OIF`.
 const FIB_OIF: u32 = 1;
+
+/// `NFT_CT_STATE`.
+const NFT_CT_STATE: u32 = 0;
+/// `NFT_CT_STATUS`.
+const NFT_CT_STATUS: u32 = 2;
+/// `IP_CT_DIR_ORIGINAL` (`linux/netfilter/nf_conntrack_tuple_common.h`).
+const IP_CT_DIR_ORIGINAL: u8 = 0;
+/// `NFT_CMP_LTE`.
+const NFT_CMP_LTE: u32 = 3;
+/// `NFT_CMP_GTE`.
+const NFT_CMP_GTE: u32 = 5;
+/// `NFTA_FIB_FLAGS` (`NFTA_FIB_F_DADDR`), `NFTA_FIB_RESULT` (`NFT_FIB_RESULT_ADDRTYPE`), `NFTA_FIB_DREG`.
+const FIB_TYPE: [(u16, u32); 3] = [(3, 2), (2, 3), (1, NFT_REG_1)];
 
 fn number(kind: u16, value: u32) -> DefaultNla {
     DefaultNla::new(kind, value.to_be_bytes().to_vec())
@@ -92,6 +106,14 @@ fn write_mss() -> Vec<DefaultNla> {
     attributes
 }
 
+/// A counter that each element of a set is to have: `NFTA_EXPR_NAME` alone.
+pub(super) fn counter() -> Vec<u8> {
+    let kind = name(1, "counter");
+    let mut value = vec![0; kind.buffer_len()];
+    kind.emit(&mut value);
+    value
+}
+
 /// One expression as an element of a rule's list.
 pub(super) fn encode(expression: &Expr) -> ListAttribute<ExpressionAttribute> {
     let (kind, attributes) = match expression {
@@ -101,9 +123,18 @@ pub(super) fn encode(expression: &Expr) -> ListAttribute<ExpressionAttribute> {
             vec![number(2, meta_key(*meta)), number(1, NFT_REG_1)],
         ),
         Expr::Payload(bytes) => payload(NFT_REG_1, *bytes),
-        Expr::Second(bytes) => payload(NFT_REG_2, *bytes),
-        // NFTA_CT_KEY (NFT_CT_STATE), NFTA_CT_DREG
-        Expr::CtState => ("ct", vec![number(2, 0), number(1, NFT_REG_1)]),
+        Expr::MetaInto(register, meta) => (
+            "meta",
+            vec![number(2, meta_key(*meta)), number(1, *register)],
+        ),
+        Expr::PayloadInto(register, bytes) => payload(*register, *bytes),
+        Expr::CtState => loaded_ct(NFT_CT_STATE, None),
+        Expr::CtStatus => loaded_ct(NFT_CT_STATUS, None),
+        Expr::CtDestination(family) => loaded_ct(ct_destination(*family), Some(IP_CT_DIR_ORIGINAL)),
+        Expr::FibType => (
+            "fib",
+            FIB_TYPE.map(|(kind, value)| number(kind, value)).to_vec(),
+        ),
         // NFTA_FIB_FLAGS (SADDR, IIF, PRESENT), NFTA_FIB_RESULT (OIF), NFTA_FIB_DREG
         Expr::FibBack => (
             "fib",
@@ -113,21 +144,14 @@ pub(super) fn encode(expression: &Expr) -> ListAttribute<ExpressionAttribute> {
                 number(1, NFT_REG_1),
             ],
         ),
-        // NFTA_BITWISE_SREG, _DREG, _LEN, _MASK, _XOR
-        Expr::Mask(bits) => (
-            "bitwise",
-            vec![
-                number(1, NFT_REG_1),
-                number(2, NFT_REG_1),
-                number(3, u32::try_from(bits.len()).unwrap_or(0)),
-                data(4, bits),
-                data(5, &vec![0; bits.len()]),
-            ],
-        ),
-        // NFTA_CMP_SREG, _OP, _DATA
-        Expr::Cmp(is, value) => (
-            "cmp",
-            vec![number(1, NFT_REG_1), number(2, not(*is)), data(3, value)],
+        Expr::Mask(bits) => bitwise(bits),
+        Expr::Cmp(is, value) => cmp(not(*is), value),
+        Expr::Least(value) => cmp(NFT_CMP_GTE, value),
+        Expr::Most(value) => cmp(NFT_CMP_LTE, value),
+        // NFTA_LOOKUP_SREG, _SET, _DREG
+        Expr::Map(map) => (
+            "lookup",
+            vec![number(2, NFT_REG_1), name(1, map), number(3, NFT_REG_1)],
         ),
         // NFTA_LOOKUP_SREG, _SET, _FLAGS (NFT_LOOKUP_F_INV)
         Expr::Lookup(is, set) => {
@@ -139,6 +163,7 @@ pub(super) fn encode(expression: &Expr) -> ListAttribute<ExpressionAttribute> {
         }
         // NFTA_IMMEDIATE_DREG, _DATA
         Expr::Immediate(value) => ("immediate", vec![number(1, NFT_REG_1), data(2, value)]),
+        Expr::ImmediateSecond(value) => ("immediate", vec![number(1, NFT_REG_2), data(2, value)]),
         // NFTA_IMMEDIATE_DREG (NFT_REG_VERDICT), _DATA, NFTA_DATA_VERDICT, NFTA_VERDICT_CODE
         Expr::Verdict(code) => (
             "immediate",
@@ -163,16 +188,10 @@ pub(super) fn encode(expression: &Expr) -> ListAttribute<ExpressionAttribute> {
             TO_NETWORK.map(|(kind, value)| number(kind, value)).to_vec(),
         ),
         Expr::WriteMss => ("exthdr", write_mss()),
-        // NFTA_NAT_TYPE (NFT_NAT_SNAT), _FAMILY, _REG_ADDR_MIN
-        Expr::Snat(family) => (
-            "nat",
-            vec![
-                number(1, 0),
-                number(2, nat_family(*family)),
-                number(3, NFT_REG_1),
-            ],
-        ),
-        Expr::Masquerade => ("masq", Vec::new()),
+        Expr::Nat(nat) => ("nat", nat_numbers(*nat)),
+        // NFTA_MASQ_FLAGS
+        Expr::Masquerade(0) => ("masq", Vec::new()),
+        Expr::Masquerade(flags) => ("masq", vec![number(1, *flags)]),
         Expr::Notrack => {
             return ListAttribute::Element(vec![ExpressionAttribute::Name("notrack".to_owned())]);
         }
@@ -199,11 +218,71 @@ pub(super) fn encode(expression: &Expr) -> ListAttribute<ExpressionAttribute> {
     })
 }
 
+/// `NFTA_CT_KEY`, `_DREG`, `_DIRECTION`.
+fn loaded_ct(key: u32, direction: Option<u8>) -> (&'static str, Vec<DefaultNla>) {
+    let mut attributes = vec![number(2, key), number(1, NFT_REG_1)];
+    attributes.extend(direction.map(|direction| DefaultNla::new(3, vec![direction])));
+    ("ct", attributes)
+}
+
+/// `NFTA_BITWISE_SREG`, `_DREG`, `_LEN`, `_MASK`, `_XOR`.
+fn bitwise(bits: &[u8]) -> (&'static str, Vec<DefaultNla>) {
+    (
+        "bitwise",
+        vec![
+            number(1, NFT_REG_1),
+            number(2, NFT_REG_1),
+            number(3, u32::try_from(bits.len()).unwrap_or(0)),
+            data(4, bits),
+            data(5, &vec![0; bits.len()]),
+        ],
+    )
+}
+
+/// `NFTA_CMP_SREG`, `_OP`, `_DATA`.
+fn cmp(operation: u32, value: &[u8]) -> (&'static str, Vec<DefaultNla>) {
+    (
+        "cmp",
+        vec![number(1, NFT_REG_1), number(2, operation), data(3, value)],
+    )
+}
+
 /// `NFT_CMP_EQ` or `NFT_CMP_NEQ`.
 fn not(is: Is) -> u32 {
     match is {
         Is::Equal => 0,
         Is::Not => 1,
+    }
+}
+
+/// `NFTA_NAT_TYPE`, `_FAMILY`, `_REG_ADDR_MIN`, `_REG_ADDR_MAX`, `_REG_PROTO_MIN`, `_FLAGS`.
+fn nat_numbers(nat: Nat) -> Vec<DefaultNla> {
+    let mut numbers = vec![
+        number(1, nat_end(nat.end)),
+        number(2, nat_family(nat.family)),
+        number(3, NFT_REG_1),
+    ];
+    numbers.extend(nat.range.then(|| number(4, NFT_REG_2)));
+    numbers.extend(nat.port.map(|register| number(5, register)));
+    if nat.flags != 0 {
+        numbers.push(number(7, nat.flags));
+    }
+    numbers
+}
+
+/// `NFT_NAT_SNAT` or `NFT_NAT_DNAT`.
+fn nat_end(end: End) -> u32 {
+    match end {
+        End::Source => 0,
+        End::Destination => 1,
+    }
+}
+
+/// `NFT_CT_DST_IP` or `NFT_CT_DST_IP6`.
+fn ct_destination(family: Family) -> u32 {
+    match family {
+        Family::V4 => 20,
+        Family::V6 => 22,
     }
 }
 
@@ -234,15 +313,65 @@ fn nat(attributes: Attributes<'_>) -> Option<Expr> {
     let family = [Family::V4, Family::V6]
         .into_iter()
         .find(|family| attributes.number(2) == Some(nat_family(*family)))?;
-    let to_one_address = attributes.number(1)? == 0
-        && attributes.number(3)? == NFT_REG_1
-        && attributes
-            .number(4)
-            .is_none_or(|register| register == NFT_REG_1)
-        && attributes.get(5).is_none()
-        // The kernel adds NF_NAT_RANGE_MAP_IPS by itself.
-        && attributes.number(7).unwrap_or(0) & !1 == 0;
-    to_one_address.then_some(Expr::Snat(family))
+    let end = [End::Source, End::Destination]
+        .into_iter()
+        .find(|end| attributes.number(1) == Some(nat_end(*end)))?;
+    // Where there is no range the kernel names the first register again.
+    let range = match attributes.number(4) {
+        None | Some(NFT_REG_1) => false,
+        Some(NFT_REG_2) => true,
+        Some(_) => return None,
+    };
+    let port = attributes.number(5);
+    let one_port = attributes.number(6).is_none_or(|last| Some(last) == port);
+    (attributes.number(3)? == NFT_REG_1 && one_port).then_some(Expr::Nat(Nat {
+        end,
+        family,
+        range,
+        port,
+        // The kernel adds NF_NAT_RANGE_MAP_IPS and NF_NAT_RANGE_PROTO_SPECIFIED by itself.
+        flags: attributes.number(7).unwrap_or(0) & !3,
+    }))
+}
+
+fn ct(attributes: Attributes<'_>) -> Option<Expr> {
+    if attributes.number(1)? != NFT_REG_1 {
+        return None;
+    }
+    let direction = attributes.get(3);
+    match (attributes.number(2)?, direction) {
+        (NFT_CT_STATE, None) => Some(Expr::CtState),
+        (NFT_CT_STATUS, None) => Some(Expr::CtStatus),
+        (key, Some([IP_CT_DIR_ORIGINAL])) => [Family::V4, Family::V6]
+            .into_iter()
+            .find(|family| ct_destination(*family) == key)
+            .map(Expr::CtDestination),
+        _ => None,
+    }
+}
+
+fn compared(operation: u32, value: Vec<u8>) -> Option<Expr> {
+    match operation {
+        0 => Some(Expr::Cmp(Is::Equal, value)),
+        1 => Some(Expr::Cmp(Is::Not, value)),
+        NFT_CMP_GTE => Some(Expr::Least(value)),
+        NFT_CMP_LTE => Some(Expr::Most(value)),
+        _ => None,
+    }
+}
+
+fn lookup(attributes: Attributes<'_>) -> Option<Expr> {
+    if attributes.number(2)? != NFT_REG_1 {
+        return None;
+    }
+    let set = attributes.text(1)?;
+    // NFTA_LOOKUP_FLAGS, NFTA_LOOKUP_DREG
+    match (attributes.number(5).unwrap_or(0), attributes.number(3)) {
+        (0, None) => Some(Expr::Lookup(Is::Equal, set)),
+        (1, None) => Some(Expr::Lookup(Is::Not, set)),
+        (0, Some(NFT_REG_1)) => Some(Expr::Map(set)),
+        _ => None,
+    }
 }
 
 fn known(kind: &str, attributes: Attributes<'_>) -> Option<Expr> {
@@ -258,7 +387,10 @@ fn known(kind: &str, attributes: Attributes<'_>) -> Option<Expr> {
                 Meta::Transport,
             ];
             let meta = metas.into_iter().find(|meta| meta_key(*meta) == key)?;
-            (attributes.number(1)? == NFT_REG_1).then_some(Expr::Meta(meta))
+            match attributes.number(1)? {
+                NFT_REG_1 => Some(Expr::Meta(meta)),
+                register => Some(Expr::MetaInto(register, meta)),
+            }
         }
         "payload" => {
             let base = attributes.number(2)?;
@@ -270,14 +402,11 @@ fn known(kind: &str, attributes: Attributes<'_>) -> Option<Expr> {
             };
             match attributes.number(1)? {
                 NFT_REG_1 => Some(Expr::Payload(bytes)),
-                NFT_REG_2 => Some(Expr::Second(bytes)),
-                _ => None,
+                register => Some(Expr::PayloadInto(register, bytes)),
             }
         }
-        "ct" => {
-            let loads = attributes.number(1)? == NFT_REG_1;
-            (loads && attributes.number(2)? == 0).then_some(Expr::CtState)
-        }
+        "ct" => ct(attributes),
+        "fib" if attributes.are(&FIB_TYPE) => Some(Expr::FibType),
         "fib" => {
             let loads = attributes.number(1)? == NFT_REG_1;
             let asks = attributes.number(2)? == FIB_OIF && attributes.number(3)? == FIB_BACK;
@@ -291,30 +420,18 @@ fn known(kind: &str, attributes: Attributes<'_>) -> Option<Expr> {
             (same && !flips && !other_operation).then(|| Expr::Mask(mask.to_vec()))
         }
         "cmp" => {
-            let is = match attributes.number(2)? {
-                0 => Is::Equal,
-                1 => Is::Not,
-                _ => return None,
-            };
-            let value = attributes.nested(3)?.get(1)?;
-            (attributes.number(1)? == NFT_REG_1).then(|| Expr::Cmp(is, value.to_vec()))
+            let value = attributes.nested(3)?.get(1)?.to_vec();
+            let operation = attributes.number(2)?;
+            (attributes.number(1)? == NFT_REG_1).then(|| compared(operation, value))?
         }
-        "lookup" => {
-            let is = match attributes.number(5).unwrap_or(0) {
-                0 => Is::Equal,
-                1 => Is::Not,
-                _ => return None,
-            };
-            // A destination register makes it a map.
-            let plain = attributes.number(2)? == NFT_REG_1 && attributes.get(3).is_none();
-            plain.then_some(Expr::Lookup(is, attributes.text(1)?))
-        }
+        "lookup" => lookup(attributes),
         "immediate" => {
             let value = attributes.nested(2)?;
             match attributes.number(1)? {
                 // NFTA_DATA_VERDICT
                 NFT_REG_VERDICT => verdict(value.nested(2)?),
                 NFT_REG_1 => Some(Expr::Immediate(value.get(1)?.to_vec())),
+                NFT_REG_2 => Some(Expr::ImmediateSecond(value.get(1)?.to_vec())),
                 _ => None,
             }
         }
@@ -329,8 +446,13 @@ fn known(kind: &str, attributes: Attributes<'_>) -> Option<Expr> {
             let writes = attributes.get(1).is_none() && attributes.are(&WRITE_MSS);
             (is_mss && writes).then_some(Expr::WriteMss)
         }
-        "masq" => (attributes.number(1).unwrap_or(0) == 0 && attributes.get(2).is_none())
-            .then_some(Expr::Masquerade),
+        "masq" => {
+            let flags = attributes.number(1).unwrap_or(0);
+            attributes
+                .get(2)
+                .is_none()
+                .then_some(Expr::Masquerade(flags))
+        }
         "notrack" => Some(Expr::Notrack),
         "counter" => Some(Expr::Counter),
         "match" => Some(Expr::XtMatch {

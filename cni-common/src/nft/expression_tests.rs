@@ -1,9 +1,9 @@
 //! Expressions as bytes.
 
 use super::*;
-use crate::nft::TableFamily;
 use crate::nft::compile::compile;
 use crate::nft::statement::{Place, Statement};
+use crate::nft::{NatFlags, NatTo, TableFamily};
 
 /// `NFTA_RULE_EXPRESSIONS` of the statements.
 fn bytes(statements: &[Statement]) -> Vec<u8> {
@@ -51,7 +51,10 @@ fn a_fixed_source_is_sent_as_nft_sends_it() {
         &[
             Statement::Source(Is::Equal, Place::Set(Family::V4, "a4".into())),
             Statement::Destination(Is::Not, Place::Net("10.77.5.0/20".parse().unwrap())),
-            Statement::Snat("192.0.2.1".parse().unwrap()),
+            Statement::Snat(
+                NatTo::Address("192.0.2.1".parse().unwrap()),
+                NatFlags::default(),
+            ),
         ],
         "24000180 09000100 6d657461 00000000 14000280 08000200 0000000f 08000100 00000001
          2c000180 08000100 636d7000 20000280 08000100 00000001 08000200 00000000 0c000380 05000100 02000000
@@ -73,7 +76,10 @@ fn cut_answers_do_not_panic() {
     let whole = bytes(&[
         Statement::NoRouteBack,
         Statement::Established(Is::Not),
-        Statement::Snat("192.0.2.1".parse().unwrap()),
+        Statement::Snat(
+            NatTo::Address("192.0.2.1".parse().unwrap()),
+            NatFlags::default(),
+        ),
         Statement::XtEstablished,
         Statement::Drop,
     ]);

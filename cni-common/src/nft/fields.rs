@@ -52,6 +52,12 @@ pub(super) const PORTS: Bytes = Bytes {
     offset: 0,
     length: 4,
 };
+/// Where the destination port of TCP, UDP and SCTP stands.
+pub(super) const DPORT: Bytes = Bytes {
+    base: Base::Transport,
+    offset: 2,
+    length: 2,
+};
 /// Where the flags of TCP stand (RFC 9293, 3.1).
 pub(super) const TCP_FLAGS: Bytes = Bytes {
     base: Base::Transport,

@@ -37,6 +37,8 @@ fn set(family: Family, name: &str) -> Set {
         table: table(),
         name: name.into(),
         keys: KeyKind::Address(family),
+        data: None,
+        counter: false,
         comment: format!("addresses of {name}"),
     }
 }
@@ -114,7 +116,7 @@ fn a_rule_of_each_kind() -> Vec<(&'static str, Vec<Statement>)> {
                 Statement::Source(Is::Equal, Place::Set(Family::V4, "a4".into())),
                 Statement::Destination(Is::Not, net("10.77.0.0/17")),
                 Statement::Destination(Is::Not, net("224.0.0.0/4")),
-                Statement::Masquerade,
+                Statement::Masquerade(NatFlags::default()),
             ],
         ),
         (
@@ -123,7 +125,7 @@ fn a_rule_of_each_kind() -> Vec<(&'static str, Vec<Statement>)> {
                 Statement::Source(Is::Not, Place::Set(Family::V6, "a6".into())),
                 Statement::Source(Is::Equal, net("fd00::7/128")),
                 Statement::Destination(Is::Not, net("ff00::/8")),
-                Statement::Snat(ip("2001:db8::1")),
+                Statement::Snat(NatTo::Address(ip("2001:db8::1")), NatFlags::default()),
             ],
         ),
     ]

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 
 use crate::addr::{Family, Mac};
 use crate::ident::IfName;
+use crate::nft::statement::transport;
 
 /// What kind of elements a set has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +18,15 @@ pub enum KeyKind {
     InterfaceMac,
     /// `type ifname . ipv4_addr` or `type ifname . ipv6_addr`.
     InterfaceAddress(Family),
+    /// `type inet_proto . inet_service`.
+    Port,
+    /// `type ipv4_addr . inet_proto . inet_service`, or with `ipv6_addr`.
+    AddressPort(Family),
+    /// `type ipv4_addr . inet_service`, or with `ipv6_addr`: what NAT translates to.
+    Target(Family),
 }
 
-/// An element's key.
+/// An element's key, or what a map has for one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// An address.
@@ -30,19 +37,30 @@ pub enum Key {
     InterfaceMac(IfName, Mac),
     /// An interface and an address.
     InterfaceAddress(IfName, IpAddr),
+    /// A transport protocol (`IPPROTO_*`) and a port.
+    Port(u8, u16),
+    /// An address, a transport protocol and a port.
+    AddressPort(IpAddr, u8, u16),
+    /// An address and a port.
+    Target(IpAddr, u16),
 }
 
 /// `IFNAMSIZ` (linux/if.h).
 pub(super) const IFNAMSIZ: usize = 16;
 
 impl KeyKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 11] = [
         Self::Address(Family::V4),
         Self::Address(Family::V6),
         Self::Interface,
         Self::InterfaceMac,
         Self::InterfaceAddress(Family::V4),
         Self::InterfaceAddress(Family::V6),
+        Self::Port,
+        Self::AddressPort(Family::V4),
+        Self::AddressPort(Family::V6),
+        Self::Target(Family::V4),
+        Self::Target(Family::V6),
     ];
 
     /// How nft(8) prints it: the numbers of `enum datatypes` of libnftables (include/datatype.h), six bits for each
@@ -51,6 +69,8 @@ impl KeyKind {
         const IPADDR: u32 = 7;
         const IP6ADDR: u32 = 8;
         const ETHERADDR: u32 = 9;
+        const INET_PROTO: u32 = 12;
+        const INET_SERVICE: u32 = 13;
         const IFNAME: u32 = 41;
         let address = |family| match family {
             Family::V4 => IPADDR,
@@ -61,6 +81,9 @@ impl KeyKind {
             Self::Interface => IFNAME,
             Self::InterfaceMac => IFNAME << 6 | ETHERADDR,
             Self::InterfaceAddress(family) => IFNAME << 6 | address(family),
+            Self::Port => INET_PROTO << 6 | INET_SERVICE,
+            Self::AddressPort(family) => address(family) << 12 | INET_PROTO << 6 | INET_SERVICE,
+            Self::Target(family) => address(family) << 6 | INET_SERVICE,
         }
     }
 
@@ -75,6 +98,9 @@ impl KeyKind {
             Self::Interface => 16,
             Self::InterfaceMac => 24,
             Self::InterfaceAddress(family) => 16 + u32::from(family.bits() / 8),
+            Self::Port => 8,
+            Self::AddressPort(family) => 8 + u32::from(family.bits() / 8),
+            Self::Target(family) => 4 + u32::from(family.bits() / 8),
         }
     }
 
@@ -83,7 +109,11 @@ impl KeyKind {
         match self {
             Self::Address(_) => 2,
             Self::Interface => 1,
-            Self::InterfaceMac | Self::InterfaceAddress(_) => 0,
+            Self::InterfaceMac
+            | Self::InterfaceAddress(_)
+            | Self::Port
+            | Self::AddressPort(_)
+            | Self::Target(_) => 0,
         }
     }
 
@@ -109,6 +139,19 @@ impl KeyKind {
                     address(family, ip)?,
                 ))
             }
+            Self::Port => {
+                let (protocol, number) = port(bytes)?;
+                Some(Key::Port(protocol, number))
+            }
+            Self::AddressPort(family) => {
+                let (ip, rest) = bytes.split_at_checked(usize::from(family.bits() / 8))?;
+                let (protocol, number) = port(rest)?;
+                Some(Key::AddressPort(address(family, ip)?, protocol, number))
+            }
+            Self::Target(family) => {
+                let (ip, rest) = bytes.split_at_checked(usize::from(family.bits() / 8))?;
+                Some(Key::Target(address(family, ip)?, service(rest)?))
+            }
         }
     }
 }
@@ -121,14 +164,20 @@ impl Key {
             Self::Interface(_) => KeyKind::Interface,
             Self::InterfaceMac(..) => KeyKind::InterfaceMac,
             Self::InterfaceAddress(_, ip) => KeyKind::InterfaceAddress(Family::of(*ip)),
+            Self::Port(..) => KeyKind::Port,
+            Self::AddressPort(ip, ..) => KeyKind::AddressPort(Family::of(*ip)),
+            Self::Target(ip, _) => KeyKind::Target(Family::of(*ip)),
         }
     }
 
     /// The address, if it has one.
     pub fn address(&self) -> Option<IpAddr> {
         match self {
-            Self::Address(ip) | Self::InterfaceAddress(_, ip) => Some(*ip),
-            Self::Interface(_) | Self::InterfaceMac(..) => None,
+            Self::Address(ip)
+            | Self::InterfaceAddress(_, ip)
+            | Self::AddressPort(ip, ..)
+            | Self::Target(ip, _) => Some(*ip),
+            Self::Interface(_) | Self::InterfaceMac(..) | Self::Port(..) => None,
         }
     }
 
@@ -145,6 +194,18 @@ impl Key {
             Self::InterfaceAddress(name, ip) => {
                 let mut bytes = name_bytes(name);
                 bytes.extend(octets(*ip));
+                bytes
+            }
+            Self::Port(protocol, number) => port_bytes(*protocol, *number).to_vec(),
+            Self::AddressPort(ip, protocol, number) => {
+                let mut bytes = octets(*ip);
+                bytes.extend(port_bytes(*protocol, *number));
+                bytes
+            }
+            Self::Target(ip, number) => {
+                let mut bytes = octets(*ip);
+                bytes.extend(number.to_be_bytes());
+                bytes.extend([0, 0]);
                 bytes
             }
         }
@@ -164,7 +225,31 @@ impl fmt::Display for Key {
             Self::Interface(name) => write!(f, "\"{name}\""),
             Self::InterfaceMac(name, mac) => write!(f, "\"{name}\" . {mac}"),
             Self::InterfaceAddress(name, ip) => write!(f, "\"{name}\" . {ip}"),
+            Self::Port(protocol, number) => write!(f, "{} . {number}", transport(*protocol)),
+            Self::AddressPort(ip, protocol, number) => {
+                write!(f, "{ip} . {} . {number}", transport(*protocol))
+            }
+            Self::Target(ip, number) => write!(f, "{ip} . {number}"),
         }
+    }
+}
+
+fn port_bytes(protocol: u8, number: u16) -> [u8; 8] {
+    let [high, low] = number.to_be_bytes();
+    [protocol, 0, 0, 0, high, low, 0, 0]
+}
+
+fn port(bytes: &[u8]) -> Option<(u8, u16)> {
+    match bytes {
+        [protocol, 0, 0, 0, number @ ..] => Some((*protocol, service(number)?)),
+        _ => None,
+    }
+}
+
+fn service(bytes: &[u8]) -> Option<u16> {
+    match bytes {
+        [high, low, 0, 0] => Some(u16::from_be_bytes([*high, *low])),
+        _ => None,
     }
 }
 
@@ -212,6 +297,11 @@ mod tests {
             Key::Address(address("fd00::1")),
             Key::InterfaceAddress(name.clone(), address("10.0.0.1")),
             Key::InterfaceAddress(name, address("fd00::1")),
+            Key::Port(6, 8080),
+            Key::AddressPort(address("10.0.0.1"), 17, 53),
+            Key::AddressPort(address("fd00::1"), 132, 1),
+            Key::Target(address("10.0.0.1"), 80),
+            Key::Target(address("fd00::1"), 80),
         ] {
             let kind = key.kind();
             let bytes = key.bytes();

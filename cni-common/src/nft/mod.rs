@@ -12,6 +12,7 @@ mod compile;
 mod expression;
 mod fields;
 mod key;
+mod nat;
 mod parse;
 #[cfg(any(test, fuzzing))]
 pub mod replies;
@@ -24,7 +25,8 @@ use core::time::Duration;
 
 pub use batch::{Batch, Where};
 pub use key::{Key, KeyKind};
-pub use statement::{EtherType, Field, Is, Place, Statement, line};
+pub use nat::{NatFlags, NatTo};
+pub use statement::{By, EtherType, Field, Is, Place, Statement, TRANSPORTS, exact, line};
 
 use crate::addr::Family;
 use crate::netlink::{self, Connection, Error, Request};
@@ -92,6 +94,8 @@ pub enum Hook {
     Prerouting,
     /// On the way through.
     Forward,
+    /// On the way out of a process of the host.
+    Output,
     /// After routing.
     Postrouting,
 }
@@ -102,6 +106,7 @@ impl Hook {
         match self {
             Self::Prerouting => 0,
             Self::Forward => 2,
+            Self::Output => 3,
             Self::Postrouting => 4,
         }
     }
@@ -147,6 +152,10 @@ pub struct Set {
     pub name: String,
     /// What its elements are.
     pub keys: KeyKind,
+    /// What it has for each, if it is a map.
+    pub data: Option<KeyKind>,
+    /// Whether each element counts the packets that were looked up and found it (kernel 5.7).
+    pub counter: bool,
     /// Its comment, at most 254 bytes.
     pub comment: String,
 }
@@ -196,6 +205,8 @@ pub struct FoundSet {
 pub struct Element {
     /// Its key.
     pub key: Key,
+    /// What a map has for it.
+    pub data: Option<Key>,
     /// Its comment.
     pub comment: Option<String>,
     /// Whether it was made to expire: it is gone within a tick of the kernel's clock.
@@ -361,3 +372,7 @@ impl Nft {
 #[cfg(test)]
 #[path = "kernel_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "map_kernel_tests.rs"]
+mod map_tests;

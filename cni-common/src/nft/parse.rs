@@ -4,14 +4,16 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::TableFamily;
 use super::compile::{
-    CONNTRACK_INFO, Expr, Meta, NF_ACCEPT, NF_DROP, Side, conntrack_established, ct_state_bits,
-    mask, nfproto, padded,
+    CONNTRACK_INFO, ESTABLISHED_RELATED, Expr, Meta, NF_ACCEPT, NF_DROP, Side,
+    XT_CONNTRACK_STATE_DNAT, behind, conntrack_states, ct_invalid_bits, ct_redirected_bits,
+    ct_state_bits, local_address, mapped, mask, nfproto, padded,
 };
 use super::fields::{
-    ARP_SENDER, Base, Bytes, ICMPV6, ICMPV6_TYPE, PORTS, SYN, TCP, TCP_FLAGS, UDP, ether_type,
-    place,
+    ARP_SENDER, Base, Bytes, DPORT, ICMPV6, ICMPV6_TYPE, PORTS, SYN, TCP, TCP_FLAGS, UDP,
+    ether_type, place,
 };
-use super::statement::{EtherType, Field, Is, Place, Statement};
+use super::nat::{self, End, NatFlags};
+use super::statement::{By, EtherType, Field, Is, Place, Statement, exact};
 use crate::addr::{Cidr, Family};
 
 /// Reads expressions back into statements; `None` when the rule holds anything that [`compile`](super::compile::compile) and iptables-nft
@@ -24,6 +26,11 @@ pub(super) fn parse(table: TableFamily, expressions: &[Expr]) -> Option<Vec<Stat
     };
     let mut rest = expressions;
     while let Some((first, after)) = rest.split_first() {
+        if let Some((statement, after)) = dnat_map(rest, protocol) {
+            statements.push(statement);
+            rest = after;
+            continue;
+        }
         rest = after;
         let statement = match first {
             Expr::Meta(meta) => {
@@ -42,19 +49,20 @@ pub(super) fn parse(table: TableFamily, expressions: &[Expr]) -> Option<Vec<Stat
                 rest = after;
                 statement
             }
-            Expr::CtState => {
-                let [Expr::Mask(bits), after @ ..] = rest else {
-                    return None;
-                };
-                let (is, value, after) = compared(after)?;
-                if *bits != ct_state_bits() || value != [0; 4] {
-                    return None;
-                }
+            Expr::CtState | Expr::CtStatus => {
+                let (statement, after) = connection(first, rest)?;
                 rest = after;
-                match is {
-                    Is::Equal => Statement::Established(Is::Not),
-                    Is::Not => Statement::Established(Is::Equal),
-                }
+                statement
+            }
+            Expr::CtDestination(family) => {
+                let (is, cidr, after) = subnet(*family, rest)?;
+                rest = after;
+                (is == Is::Equal).then_some(Statement::OriginalDestination(cidr))?
+            }
+            Expr::FibType => {
+                let (is, value, after) = compared(rest)?;
+                rest = after;
+                (is == Is::Equal && value == local_address()).then_some(Statement::ToThisHost)?
             }
             Expr::FibBack => {
                 let (is, value, after) = compared(rest)?;
@@ -65,15 +73,9 @@ pub(super) fn parse(table: TableFamily, expressions: &[Expr]) -> Option<Vec<Stat
                 Statement::NoRouteBack
             }
             Expr::Immediate(value) => {
-                let (used, after) = rest.split_first()?;
+                let (statement, after) = with_value(value, rest)?;
                 rest = after;
-                if let Expr::Snat(family) = used {
-                    Statement::Snat(to_address(*family, value)?)
-                } else {
-                    let bytes = <[u8; 2]>::try_from(value.as_slice()).ok()?;
-                    let size = (*used == Expr::WriteMss).then_some(u16::from_be_bytes(bytes))?;
-                    Statement::ClampMss(Some(size))
-                }
+                statement
             }
             Expr::RouteMss => {
                 let [Expr::ToNetwork, Expr::WriteMss, after @ ..] = rest else {
@@ -82,7 +84,7 @@ pub(super) fn parse(table: TableFamily, expressions: &[Expr]) -> Option<Vec<Stat
                 rest = after;
                 Statement::ClampMss(None)
             }
-            Expr::Masquerade => Statement::Masquerade,
+            Expr::Masquerade(flags) => Statement::Masquerade(NatFlags::of_bits(*flags)?),
             Expr::Notrack => Statement::Notrack,
             Expr::Counter => Statement::Counter,
             Expr::Verdict(NF_ACCEPT) => Statement::Accept,
@@ -93,12 +95,17 @@ pub(super) fn parse(table: TableFamily, expressions: &[Expr]) -> Option<Vec<Stat
                 revision,
                 info,
             } => extension(name, *revision, info)?,
-            Expr::Second(_)
+            Expr::MetaInto(..)
+            | Expr::PayloadInto(..)
             | Expr::Mask(_)
             | Expr::Cmp(..)
+            | Expr::Least(_)
+            | Expr::Most(_)
+            | Expr::Map(_)
             | Expr::Lookup(..)
+            | Expr::ImmediateSecond(_)
             | Expr::Verdict(_)
-            | Expr::Snat(_)
+            | Expr::Nat(_)
             | Expr::ToNetwork
             | Expr::WriteMss
             | Expr::Reject
@@ -132,14 +139,103 @@ fn named(meta: Meta, is: Is, name: String) -> Option<Statement> {
     }
 }
 
-/// The text before the NULs. A name compared without its NUL is a prefix (`br*`), which we never make.
+/// The text before the NULs. A name compared without its NUL is the beginning of one (`br*`).
 fn text(field: &[u8]) -> Option<String> {
-    let end = field.iter().position(|byte| *byte == 0)?;
+    let Some(end) = field.iter().position(|byte| *byte == 0) else {
+        let start = core::str::from_utf8(field).ok()?;
+        return (field.len() < 16).then(|| format!("{start}*"));
+    };
     let (name, rest) = field.split_at(end);
     if rest.iter().any(|byte| *byte != 0) {
         return None;
     }
-    String::from_utf8(name.to_vec()).ok()
+    core::str::from_utf8(name).ok().map(exact)
+}
+
+/// What follows the loading of the connection's state or status.
+fn connection<'a>(loaded: &Expr, rest: &'a [Expr]) -> Option<(Statement, &'a [Expr])> {
+    let [Expr::Mask(bits), after @ ..] = rest else {
+        return None;
+    };
+    let (compared, value, after) = compared(after)?;
+    if value != [0; 4] {
+        return None;
+    }
+    let is = match compared {
+        Is::Equal => Is::Not,
+        Is::Not => Is::Equal,
+    };
+    let statement = if *loaded == Expr::CtStatus {
+        (*bits == ct_redirected_bits()).then_some(Statement::Redirected(is))
+    } else if *bits == ct_state_bits() {
+        Some(Statement::Established(is))
+    } else {
+        (*bits == ct_invalid_bits() && is == Is::Equal).then_some(Statement::Invalid)
+    };
+    Some((statement?, after))
+}
+
+/// What follows the loading of a value: NAT, or the maximal segment size.
+fn with_value<'a>(value: &[u8], rest: &'a [Expr]) -> Option<(Statement, &'a [Expr])> {
+    let (last, rest) = match rest {
+        [Expr::ImmediateSecond(last), after @ ..] => (Some(last), after),
+        _ => (None, rest),
+    };
+    let (used, after) = rest.split_first()?;
+    if let Expr::Nat(found) = used {
+        let first = to_address(found.family, value)?;
+        let last = match last {
+            Some(last) => Some(to_address(found.family, last)?),
+            None => None,
+        };
+        let statement = match nat::parse(*found, first, last)? {
+            (End::Source, to, flags) => Statement::Snat(to, flags),
+            (End::Destination, to, flags) if flags == NatFlags::default() => Statement::Dnat(to),
+            (End::Destination, ..) => return None,
+        };
+        return Some((statement, after));
+    }
+    let bytes = <[u8; 2]>::try_from(value).ok()?;
+    let clamps = last.is_none() && *used == Expr::WriteMss;
+    let statement = Statement::ClampMss(Some(u16::from_be_bytes(bytes)));
+    clamps.then_some((statement, after))
+}
+
+/// A destination that is looked up in a map.
+fn dnat_map(rest: &[Expr], protocol: Option<Family>) -> Option<(Statement, &[Expr])> {
+    match rest {
+        [
+            Expr::Meta(Meta::Transport),
+            Expr::PayloadInto(9, DPORT),
+            Expr::Map(map),
+            Expr::Nat(found),
+            after @ ..,
+        ] => {
+            let statement = Statement::DnatMap(found.family, By::Port, map.clone());
+            (*found == mapped(found.family)).then_some((statement, after))
+        }
+        [
+            Expr::Payload(bytes),
+            Expr::MetaInto(next, Meta::Transport),
+            Expr::PayloadInto(second, DPORT),
+            Expr::Map(map),
+            Expr::Nat(found),
+            after @ ..,
+        ] => {
+            let family = protocol?;
+            let destination = Bytes {
+                base: Base::Network,
+                offset: Side::Destination.offset(family),
+                length: u32::from(family.bits() / 8),
+            };
+            let fits = *bytes == destination
+                && (*next, *second) == behind(family)
+                && *found == mapped(family);
+            let statement = Statement::DnatMap(family, By::Address, map.clone());
+            fits.then_some((statement, after))
+        }
+        _ => None,
+    }
 }
 
 fn to_address(family: Family, bytes: &[u8]) -> Option<IpAddr> {
@@ -208,21 +304,41 @@ fn transport(rest: &[Expr]) -> Option<(Statement, &[Expr])> {
         let syn = *protocol == [TCP] && *flags == [SYN] && *none == [0];
         return syn.then_some((Statement::TcpSyn, after));
     }
-    let [
-        Expr::Cmp(Is::Equal, protocol),
-        Expr::Payload(bytes),
-        Expr::Cmp(Is::Equal, value),
-        after @ ..,
-    ] = rest
-    else {
+    let [Expr::Cmp(Is::Equal, protocol), after @ ..] = rest else {
         return None;
     };
-    let statement = match (protocol.as_slice(), *bytes, value.as_slice()) {
-        ([ICMPV6], ICMPV6_TYPE, [kind]) => Statement::Icmpv6Type(*kind),
-        ([UDP], PORTS, [a, b, c, d]) => {
-            Statement::UdpPorts(u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))
+    let [protocol] = **protocol else { return None };
+    let port = |bytes: &[u8]| <[u8; 2]>::try_from(bytes).ok().map(u16::from_be_bytes);
+    let (statement, after) = match after {
+        [
+            Expr::Payload(DPORT),
+            Expr::Cmp(Is::Equal, value),
+            after @ ..,
+        ] => {
+            let value = port(value)?;
+            (Statement::Port(protocol, value, value), after)
         }
-        _ => return None,
+        [
+            Expr::Payload(DPORT),
+            Expr::Least(first),
+            Expr::Most(last),
+            after @ ..,
+        ] => (Statement::Port(protocol, port(first)?, port(last)?), after),
+        [
+            Expr::Payload(bytes),
+            Expr::Cmp(Is::Equal, value),
+            after @ ..,
+        ] if bytes.base == Base::Transport => {
+            let statement = match (protocol, *bytes, value.as_slice()) {
+                (ICMPV6, ICMPV6_TYPE, [kind]) => Statement::Icmpv6Type(*kind),
+                (UDP, PORTS, [a, b, c, d]) => {
+                    Statement::UdpPorts(u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))
+                }
+                _ => return None,
+            };
+            (statement, after)
+        }
+        _ => (Statement::Transport(protocol), after),
     };
     Some((statement, after))
 }
@@ -241,7 +357,11 @@ fn interface_set(rest: &[Expr]) -> Option<(Statement, &[Expr])> {
         [Expr::Lookup(is, set), after @ ..] => {
             Some((Statement::InInterfaceSet(*is, None, set.clone()), after))
         }
-        [Expr::Second(bytes), Expr::Lookup(is, set), after @ ..] => {
+        [
+            Expr::PayloadInto(2, bytes),
+            Expr::Lookup(is, set),
+            after @ ..,
+        ] => {
             let field = FIELDS.into_iter().find(|field| place(*field) == *bytes)?;
             Some((
                 Statement::InInterfaceSet(*is, Some(field), set.clone()),
@@ -264,20 +384,17 @@ fn address(family: Family, bytes: Bytes, rest: &[Expr]) -> Option<(Statement, &[
     let side = [Side::Source, Side::Destination]
         .into_iter()
         .find(|side| side.offset(family) == offset)?;
-    let whole = usize::from(family.bits() / 8);
     let (is, place, after) = match rest {
         [Expr::Lookup(is, set), after @ ..] => (*is, Place::Set(family, set.clone()), after),
-        [Expr::Cmp(is, value), after @ ..] => {
+        [Expr::Cmp(..), ..] if length != u32::from(family.bits() / 8) => {
+            let (is, cidr, after) = subnet(family, rest)?;
             let bits = u8::try_from(length.checked_mul(8)?).ok()?;
-            let address = to_address(family, &padded(value, whole))?;
-            (*is, Place::Net(Cidr::new(address, bits)?), after)
+            (bits == cidr.prefix()).then_some((is, Place::Net(cidr), after))?
         }
-        [Expr::Mask(bits), Expr::Cmp(is, value), after @ ..] => {
-            let prefix = (0..=family.bits()).find(|prefix| mask(family, *prefix) == *bits)?;
-            let address = to_address(family, value)?;
-            (*is, Place::Net(Cidr::new(address, prefix)?), after)
+        _ => {
+            let (is, cidr, after) = subnet(family, rest)?;
+            (is, Place::Net(cidr), after)
         }
-        _ => return None,
     };
     let statement = match side {
         Side::Source => Statement::Source(is, place),
@@ -286,13 +403,34 @@ fn address(family: Family, bytes: Bytes, rest: &[Expr]) -> Option<(Statement, &[
     Some((statement, after))
 }
 
+/// What an address that was loaded, or its beginning, is compared with.
+fn subnet(family: Family, rest: &[Expr]) -> Option<(Is, Cidr, &[Expr])> {
+    let whole = usize::from(family.bits() / 8);
+    match rest {
+        [Expr::Cmp(is, value), after @ ..] => {
+            let bits = u8::try_from(value.len().checked_mul(8)?).ok()?;
+            let address = to_address(family, &padded(value, whole))?;
+            Some((*is, Cidr::new(address, bits)?, after))
+        }
+        [Expr::Mask(bits), Expr::Cmp(is, value), after @ ..] => {
+            let prefix = (0..=family.bits()).find(|prefix| mask(family, *prefix) == *bits)?;
+            let address = to_address(family, value)?;
+            Some((*is, Cidr::new(address, prefix)?, after))
+        }
+        _ => None,
+    }
+}
+
 fn extension(name: &str, revision: u32, info: &[u8]) -> Option<Statement> {
     match (name, revision) {
         ("conntrack", 3) => {
             let (ours, padding) = info.split_at_checked(162)?;
             let whole: Vec<u8> = ours.iter().chain(padding).copied().collect();
-            (padded(&whole, CONNTRACK_INFO) == conntrack_established())
-                .then_some(Statement::XtEstablished)
+            let whole = padded(&whole, CONNTRACK_INFO);
+            if whole == conntrack_states(ESTABLISHED_RELATED) {
+                return Some(Statement::XtEstablished);
+            }
+            (whole == conntrack_states(XT_CONNTRACK_STATE_DNAT)).then_some(Statement::XtRedirected)
         }
         ("comment", 0) => {
             let end = info

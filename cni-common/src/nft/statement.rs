@@ -1,8 +1,9 @@
 //! What a rule says, as a person would write it in nft(8).
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::Ipv4Addr;
 
+use super::nat::{NatFlags, NatTo};
 use crate::addr::{Cidr, Family};
 
 /// Whether a match asks for a value or for anything else.
@@ -71,12 +72,44 @@ impl fmt::Display for Field {
     }
 }
 
+/// By what a destination is looked up beside protocol and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// By nothing else.
+    Port,
+    /// By the address too.
+    Address,
+}
+
+/// The name as an interface of exactly that name: a star at the end stands for any ending, unless it is escaped.
+pub fn exact(name: &str) -> String {
+    match name.strip_suffix('*') {
+        Some(before) => format!("{before}\\*"),
+        None => name.to_owned(),
+    }
+}
+
+/// `IPPROTO_*` (linux/in.h) by the name that nft(8) gives it.
+pub const TRANSPORTS: [(u8, &str); 5] = [
+    (6, "tcp"),
+    (17, "udp"),
+    (132, "sctp"),
+    (1, "icmp"),
+    (58, "ipv6-icmp"),
+];
+
+/// The name of a transport protocol, or its number.
+pub(super) fn transport(number: u8) -> String {
+    let known = TRANSPORTS.iter().find(|(known, _)| *known == number);
+    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+}
+
 /// One match or action of a rule. [`fmt::Display`] gives the syntax of nft(8), as `nft list ruleset` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
-    /// `iifname "br1"`.
+    /// `iifname "br1"`, `iifname "eth*"`; see [`exact`].
     InInterface(Is, String),
-    /// `oifname "eth0"`.
+    /// `oifname "eth0"`, `oifname "eth*"`; see [`exact`].
     OutInterface(Is, String),
     /// `meta iifkind "bridge"`: the type of link the packet came in by (kernel 5.6).
     InKind(Is, String),
@@ -97,6 +130,18 @@ pub enum Statement {
     Destination(Is, Place),
     /// `ct state established,related`, or with [`Is::Not`] neither of the two.
     Established(Is),
+    /// `ct state invalid`: connection tracking can make nothing of the packet.
+    Invalid,
+    /// `ct status dnat`, `ct status ! dnat`: whether the connection's destination was translated.
+    Redirected(Is),
+    /// `ct original ip6 daddr fd00::/64`: where the connection was to go before anything was translated.
+    OriginalDestination(Cidr),
+    /// `meta l4proto icmp`.
+    Transport(u8),
+    /// `tcp dport 80`, `tcp dport 8000-8010`: the protocol's number, the first port and the last.
+    Port(u8, u16, u16),
+    /// `fib daddr type local`: the packet is for this host.
+    ToThisHost,
     /// `fib saddr . iif oif missing`: a packet to the source would leave by another interface.
     NoRouteBack,
     /// `counter`.
@@ -107,9 +152,14 @@ pub enum Statement {
     /// TCP packet announces, to what the MTU of its route leaves, or to that. The kernel never raises it.
     ClampMss(Option<u16>),
     /// `masquerade`.
-    Masquerade,
-    /// `snat ip to 192.0.2.1`.
-    Snat(IpAddr),
+    Masquerade(NatFlags),
+    /// `snat ip to 192.0.2.1`, `snat ip6 prefix to 2001:db8::/64`.
+    Snat(NatTo, NatFlags),
+    /// `dnat ip6 prefix to fd00::/64`.
+    Dnat(NatTo),
+    /// `dnat ip to meta l4proto . th dport map @name`, and with [`By::Address`] `ip daddr` before: the destination that a
+    /// named map of the same table has for it, if any.
+    DnatMap(Family, By, String),
     /// `notrack`.
     Notrack,
     /// `accept`.
@@ -121,6 +171,8 @@ pub enum Statement {
     /// `-m conntrack --ctstate RELATED,ESTABLISHED` of iptables-nft, which takes a chain with nftables' own
     /// `ct state` for damaged.
     XtEstablished,
+    /// `-m conntrack --ctstate DNAT` of iptables-nft.
+    XtRedirected,
     /// `-m comment --comment TEXT` of iptables-nft.
     XtComment(String),
 }
@@ -179,18 +231,43 @@ impl fmt::Display for Statement {
             }
             Self::Established(Is::Equal) => f.write_str("ct state established,related"),
             Self::Established(Is::Not) => f.write_str("ct state ! established,related"),
+            Self::Invalid => f.write_str("ct state invalid"),
+            Self::Redirected(Is::Equal) => f.write_str("ct status dnat"),
+            Self::Redirected(Is::Not) => f.write_str("ct status ! dnat"),
+            Self::OriginalDestination(cidr) => {
+                let place = Place::Net(*cidr);
+                write!(f, "ct original {} daddr {place}", protocol(cidr.family()))
+            }
+            Self::Transport(number) => write!(f, "meta l4proto {}", transport(*number)),
+            Self::Port(number, first, last) => {
+                write!(f, "{} dport {first}", transport(*number))?;
+                if first == last {
+                    return Ok(());
+                }
+                write!(f, "-{last}")
+            }
+            Self::ToThisHost => f.write_str("fib daddr type local"),
             Self::NoRouteBack => f.write_str("fib saddr . iif oif missing"),
             Self::Counter => f.write_str("counter"),
             Self::TcpSyn => f.write_str("tcp flags syn"),
             Self::ClampMss(None) => f.write_str("tcp option maxseg size set rt mtu"),
             Self::ClampMss(Some(bytes)) => write!(f, "tcp option maxseg size set {bytes}"),
-            Self::Masquerade => f.write_str("masquerade"),
-            Self::Snat(to) => write!(f, "snat {} to {to}", protocol(Family::of(*to))),
+            Self::Masquerade(flags) => write!(f, "masquerade{flags}"),
+            Self::Snat(to, flags) => write!(f, "snat {} {to}{flags}", protocol(to.family())),
+            Self::Dnat(to) => write!(f, "dnat {} {to}", protocol(to.family())),
+            Self::DnatMap(family, by, map) => {
+                let name = protocol(*family);
+                write!(f, "dnat {name} to ")?;
+                if *by == By::Address {
+                    write!(f, "{name} daddr . ")?;
+                }
+                write!(f, "meta l4proto . th dport map @{map}")
+            }
             Self::Notrack => f.write_str("notrack"),
             Self::Accept => f.write_str("accept"),
             Self::Drop => f.write_str("drop"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
-            Self::XtEstablished => f.write_str("xt match \"conntrack\""),
+            Self::XtEstablished | Self::XtRedirected => f.write_str("xt match \"conntrack\""),
             Self::XtComment(_) => f.write_str("xt match \"comment\""),
         }
     }
@@ -227,7 +304,10 @@ mod tests {
             Statement::InKind(Is::Equal, "bridge".into()),
             Statement::Source(Is::Equal, net("fd00::/64")),
             Statement::NoRouteBack,
-            Statement::Snat("2001:db8::1".parse().unwrap()),
+            Statement::Snat(
+                NatTo::Address("2001:db8::1".parse().unwrap()),
+                NatFlags::default(),
+            ),
         ];
         assert_eq!(
             line(&rule),

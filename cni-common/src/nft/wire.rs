@@ -3,7 +3,7 @@
 //! Answers are read in `answer.rs` instead: that crate's decoder panics on an attribute that is too short, and
 //! the chains of iptables hold other people's rules.
 
-use netlink_packet_core::{DefaultNla, NetlinkSerializable};
+use netlink_packet_core::{DefaultNla, NLA_F_NESTED, NetlinkSerializable};
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, GenMessage, Hook as HookAttribute, InetHookNumber,
     ListAttribute, NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute,
@@ -26,6 +26,8 @@ const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u8 = 16;
 /// `NFNL_BATCH_GENID` (linux/netfilter/nfnetlink.h).
 const NFNL_BATCH_GENID: u16 = 1;
+/// `NFTA_SET_EXPR` (`linux/netfilter/nf_tables.h`).
+const NFTA_SET_EXPR: u16 = 17;
 
 fn message(family: TableFamily, inner: NfTablesMessage) -> NetfilterMessage {
     NetfilterMessage::new(NetfilterHeader::new(protocol(family), 0, 0), inner)
@@ -109,6 +111,7 @@ pub(super) fn new_chain(table: &Table, chain: &BaseChain) -> NetfilterMessage {
     let hook = match chain.hook {
         Hook::Prerouting => InetHookNumber::PreRouting,
         Hook::Forward => InetHookNumber::Forward,
+        Hook::Output => InetHookNumber::LocalOut,
         Hook::Postrouting => InetHookNumber::PostRouting,
     };
     let kind = match chain.kind {
@@ -145,17 +148,32 @@ pub(super) fn get_chain(table: &Table, name: &str) -> NetfilterMessage {
 
 /// `id` tells the set from others of the transaction; beyond it the name does.
 pub(super) fn new_set(set: &Set, id: u32) -> NetfilterMessage {
-    let inner = SetMessage {
-        attributes: vec![
-            SetAttribute::Table(set.table.name.clone()),
-            SetAttribute::Name(set.name.clone()),
-            SetAttribute::Flags(SetFlags::Timeout),
-            SetAttribute::KeyType(set.keys.number()),
-            SetAttribute::KeyLen(set.keys.length()),
-            SetAttribute::Id(id),
-            SetAttribute::UserData(userdata::of_set(set.keys.byte_order(), &set.comment)),
-        ],
+    let flags = match set.data {
+        Some(_) => SetFlags::Timeout | SetFlags::Map,
+        None => SetFlags::Timeout,
     };
+    let mut attributes = vec![
+        SetAttribute::Table(set.table.name.clone()),
+        SetAttribute::Name(set.name.clone()),
+        SetAttribute::Flags(flags),
+        SetAttribute::KeyType(set.keys.number()),
+        SetAttribute::KeyLen(set.keys.length()),
+    ];
+    if let Some(data) = set.data {
+        attributes.push(SetAttribute::DataType(data.number()));
+        attributes.push(SetAttribute::DataLen(data.length()));
+    }
+    attributes.extend([
+        SetAttribute::Id(id),
+        SetAttribute::UserData(userdata::of_set(set.keys.byte_order(), &set.comment)),
+    ]);
+    if set.counter {
+        attributes.push(SetAttribute::Other(DefaultNla::new(
+            NFTA_SET_EXPR | NLA_F_NESTED,
+            expression::counter(),
+        )));
+    }
+    let inner = SetMessage { attributes };
     message(set.table.family, NfTablesMessage::NewSet(inner))
 }
 
@@ -219,10 +237,12 @@ pub(super) fn new_element(
     table: &Table,
     set: &str,
     key: &Key,
+    data: Option<&Key>,
     comment: Option<&str>,
     stay: Stay,
 ) -> NetfilterMessage {
     let mut element = vec![attribute(key)];
+    element.extend(data.map(|data| SetElementAttribute::Data(DataAttribute::Value(data.bytes()))));
     if stay == Stay::Moment {
         element.push(SetElementAttribute::Timeout(1));
         element.push(SetElementAttribute::Expiration(1));

@@ -252,6 +252,8 @@ fn group(
             table: table(),
             name,
             keys: KeyKind::Address(family),
+            data: None,
+            counter: false,
             comment: format!("network {shown}, {subnet}"),
         },
         addresses,

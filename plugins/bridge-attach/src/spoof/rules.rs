@@ -65,6 +65,8 @@ pub(super) fn sets() -> impl Iterator<Item = (&'static str, Set)> {
             table: table(),
             name: name.to_owned(),
             keys,
+            data: None,
+            counter: false,
             comment: comment.to_owned(),
         };
         (name, set)

@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni_common::addr::{Cidr, Family};
 use cni_common::ident::IfName;
-use cni_common::nft::{BaseChain, Is, Place, Statement};
+use cni_common::nft::{BaseChain, Is, NatFlags, NatTo, Place, Statement};
 
 use super::{Chain, FORWARD, ISOLATED, Inside, POSTROUTING, PREROUTING, Rule, Subnet};
 use crate::config::{Config, Forward, Ingress, Mss};
@@ -127,8 +127,8 @@ fn translation(
         statements.push(Statement::Destination(Is::Not, destination));
     }
     statements.push(match config.to_source(family) {
-        Some(address) => Statement::Snat(address),
-        None => Statement::Masquerade,
+        Some(address) => Statement::Snat(NatTo::Address(address), NatFlags::default()),
+        None => Statement::Masquerade(NatFlags::default()),
     });
     statements
 }
