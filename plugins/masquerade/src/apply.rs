@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use cni_common::error::{Error, Step};
 use cni_common::netlink;
-use cni_common::nft::{Batch, Element, FoundRule, Nft, Statement, Where, is_stale};
+use cni_common::nft::{Batch, Element, Nft, Where, is_stale};
 use cni_common::owner::Owner;
 
-use crate::rules::{Accepts, Chain, Group, Plan, filter, table};
+use crate::accepts::Gap;
+use crate::rules::{Chain, Group, Plan, table};
 
 /// How often a change is tried before the call gives up with code 11: a try takes microseconds and fails only if
 /// another transaction was faster.
@@ -18,54 +19,13 @@ pub(crate) const ATTEMPTS: usize = 300;
 /// Longer than an element takes to leave: the kernel's clock ticks every 1 to 10 ms.
 const TICKS: Duration = Duration::from_millis(25);
 
-/// The chain that lets packets through where iptables stops what it does not know, by its policy or by its last
-/// rule. Docker asks others to use a chain for them. `None` when nothing is stopped.
-pub(crate) fn accepting_chain(
-    nft: &mut Nft,
-    accepts: &Accepts,
-) -> Result<Option<&'static str>, netlink::Error> {
-    let table = filter(accepts.family);
-    let Some(forward) = nft.chain(&table, "FORWARD")? else {
-        return Ok(None);
-    };
-    let stops = forward.drops
-        || forward.uses > 0 && {
-            let rules = nft.rules(&table, Some("FORWARD"))?;
-            rules.last().is_some_and(|rule| rule.stops_all)
-        };
-    if !stops {
-        return Ok(None);
-    }
-    if let Some(user) = nft.chain(&table, DOCKER_USER)? {
-        let rules = nft.rules(&table, Some(DOCKER_USER))?.len();
-        // What uses the chain beyond its own rules are jumps to it.
-        if usize::try_from(user.uses).is_ok_and(|uses| uses > rules) {
-            return Ok(Some(DOCKER_USER));
-        }
-    }
-    Ok(Some("FORWARD"))
-}
-
-pub(crate) const DOCKER_USER: &str = "DOCKER-USER";
-
-/// Whether a rule found is the one meant: iptables-restore turns a comment into a match.
-pub(crate) fn is_same(found: &FoundRule, wanted: &[Statement], comment: &str) -> bool {
-    let said = found.statements.as_ref().is_some_and(|statements| {
-        statements
-            .iter()
-            .filter(|statement| !matches!(statement, Statement::XtComment(_)))
-            .eq(wanted)
-    });
-    said && found.comment.as_deref() == Some(comment)
-}
-
 /// What a plan lacks.
 #[derive(Debug, Default)]
 struct Missing<'a> {
     groups: Vec<&'a Group>,
     /// Elements of groups that exist, with what stands in their place.
     elements: Vec<(&'a Group, core::net::IpAddr, Option<Element>)>,
-    accepts: Vec<(&'a Accepts, &'static str, &'a [Statement])>,
+    accepts: Vec<Gap<'a>>,
 }
 
 impl<'a> Missing<'a> {
@@ -88,18 +48,7 @@ impl<'a> Missing<'a> {
             }
         }
         for accepts in &plan.accepts {
-            let Some(chain) = accepting_chain(nft, accepts)? else {
-                continue;
-            };
-            let rules = nft.rules(&filter(accepts.family), Some(chain))?;
-            for wanted in &accepts.rules {
-                let exists = rules
-                    .iter()
-                    .any(|found| is_same(found, wanted, &accepts.comment));
-                if !exists {
-                    missing.accepts.push((accepts, chain, wanted));
-                }
-            }
+            missing.accepts.extend(Gap::find(nft, accepts)?);
         }
         Ok(missing)
     }
@@ -161,15 +110,8 @@ impl<'a> Missing<'a> {
             }
             batch.add_element(&table, &group.set.name, *address, tag);
         }
-        for (accepts, chain, statements) in &self.accepts {
-            let table = filter(accepts.family);
-            batch.add_rule(
-                &table,
-                chain,
-                Where::First,
-                statements,
-                Some(&accepts.comment),
-            );
+        for gap in &self.accepts {
+            gap.fill(batch);
         }
     }
 }

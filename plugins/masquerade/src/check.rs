@@ -7,8 +7,8 @@ use cni_common::nft::{Nft, line};
 use cni_common::owner::Owner;
 use cni_common::sysctl;
 
-use crate::apply::{accepting_chain, is_same};
-use crate::rules::{Chain, Group, Plan, filter, table};
+use crate::accepts::{Gap, is_same};
+use crate::rules::{Chain, Group, Plan, table};
 use crate::sysctls::Wanted;
 
 /// Compares the kernel with the plan.
@@ -21,18 +21,8 @@ pub fn check(nft: &mut Nft, plan: &Plan, owner: &Owner, sysctls: &[Wanted]) -> R
         compare(nft, group, owner, &mut drift).step(|| "read the firewall")?;
     }
     for accepts in &plan.accepts {
-        let Some(chain) = accepting_chain(nft, accepts).step(|| "read the firewall")? else {
-            continue;
-        };
-        let table = filter(accepts.family);
-        let found = nft
-            .rules(&table, Some(chain))
-            .step(|| "read the firewall")?;
-        for wanted in &accepts.rules {
-            if !found.iter().any(|f| is_same(f, wanted, &accepts.comment)) {
-                let wanted = line(wanted);
-                drift.push(format!("{table} {chain}: rule {wanted:?} is missing"));
-            }
+        if let Some(gap) = Gap::find(nft, accepts).step(|| "read the firewall")? {
+            gap.describe(&mut drift);
         }
     }
     for wanted in sysctls {

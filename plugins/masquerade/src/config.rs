@@ -38,6 +38,35 @@ pub enum Mss {
     Bytes(u16),
 }
 
+/// The administrator's chain in iptables, whose rules come before those of the plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Its name.
+    pub name: String,
+    /// When it is made.
+    pub make: Make,
+}
+
+/// When the administrator's chain is made where it does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// Never; one that exists is used.
+    Never,
+    /// Where iptables is in use.
+    WithIptables,
+    /// Always.
+    Always,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            name: "CNI-ADMIN".to_owned(),
+            make: Make::Never,
+        }
+    }
+}
+
 /// The keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -58,6 +87,8 @@ pub struct Config {
     pub clamp_mss: Option<Mss>,
     /// `ingressPolicy`.
     pub ingress: Ingress,
+    /// `iptablesAdminChainName`.
+    pub admin: Admin,
     /// `ipForward`: whether forwarding is switched on for each family in use.
     pub ip_forward: bool,
     /// `bridgeNfCall`: whether bridged frames are to pass the host's IP rules; `None` leaves it as it is.
@@ -77,6 +108,7 @@ impl Default for Config {
             forward: Forward::Open,
             clamp_mss: None,
             ingress: Ingress::Open,
+            admin: Admin::default(),
             ip_forward: true,
             bridge_nf_call: None,
             restore_sysctls: false,
@@ -152,6 +184,7 @@ impl Configuration for Config {
                 .as_ref()
                 .map(read_ingress)
                 .unwrap_or_default(),
+            admin: read_admin(object.get("iptablesAdminChainName").as_ref(), is_firewall),
             ip_forward: flag("ipForward").unwrap_or(!is_firewall),
             bridge_nf_call: flag("bridgeNfCall"),
             restore_sysctls: object.flag("restoreSysctls"),
@@ -225,6 +258,47 @@ fn read_ingress(value: &Value<'_>) -> Ingress {
         }
     }
 }
+
+fn read_admin(value: Option<&Value<'_>>, is_firewall: bool) -> Admin {
+    let named =
+        value.and_then(|value| Some((value, value.string().filter(|name| !name.is_empty())?)));
+    let Some((value, name)) = named else {
+        let make = if is_firewall {
+            Make::WithIptables
+        } else {
+            Make::Never
+        };
+        return Admin {
+            make,
+            ..Admin::default()
+        };
+    };
+    // What iptables takes for a name: XT_EXTENSION_MAXNAMELEN (linux/netfilter/x_tables.h) less what it keeps for itself.
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '\\');
+    if name.len() > 28 || !name.chars().all(plain) || name.starts_with(['-', '!']) {
+        value.refuse("must be a chain's name: up to 28 characters without spaces or quotes, not beginning with - or !");
+    } else if RESERVED.contains(&name) {
+        value.refuse("is a chain that has another purpose");
+    }
+    Admin {
+        name: name.to_owned(),
+        make: Make::Always,
+    }
+}
+
+/// Chains and targets of iptables that cannot be the administrator's, and our own.
+const RESERVED: [&str; 10] = [
+    "INPUT",
+    "FORWARD",
+    "OUTPUT",
+    "ACCEPT",
+    "DROP",
+    "QUEUE",
+    "RETURN",
+    "REJECT",
+    "DOCKER-USER",
+    "PLUMB-FORWARD",
+];
 
 /// Whatever tool a configuration for the reference plugin names, the rules are made through nftables, and where
 /// iptables drops what it does not know, in its chains as well.

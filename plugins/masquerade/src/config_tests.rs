@@ -34,7 +34,7 @@ fn every_key_is_read() {
         r#"{"sources": ["192.168.102.7/24", "fd00:1::/48", "192.168.102.0/24"], "outInterface": "eth0",
             "toSource": ["203.0.113.2", "2001:db8::2"], "forward": "stateful", "ipForward": false,
             "bridgeNfCall": true, "restoreSysctls": true, "masquerade": false, "clampMss": 1360,
-            "exclude": ["10.96.0.1/12", "fd00:2::/64"], "ingressPolicy": "same-bridge", "backend": "iptables"}"#,
+            "exclude": ["10.96.0.1/12", "fd00:2::/64"], "ingressPolicy": "same-bridge", "backend": "iptables", "iptablesAdminChainName": "EXCEPTIONS"}"#,
     )
     .unwrap();
     assert_eq!(config.sources(Family::V4).count(), 1);
@@ -57,6 +57,10 @@ fn every_key_is_read() {
     assert_eq!(clamped.clamp_mss, Some(Mss::OfRoute));
     assert_eq!(read(r#"{"clampMss": false}"#).unwrap(), Config::default());
     assert_eq!(config.bridge_nf_call, Some(true));
+    assert_eq!(config.admin.name, "EXCEPTIONS");
+    assert_eq!(config.admin.make, Make::Always);
+    let firewall = read(r#"{"type": "firewall"}"#).unwrap();
+    assert_eq!(firewall.admin.make, Make::WithIptables);
     let one = read(r#"{"toSource": "203.0.113.2"}"#).unwrap();
     assert_eq!(one.to_source(Family::V6), None);
     assert!(one.to_source(Family::V4).is_some());

@@ -4,6 +4,7 @@
 //! know is in the previous result, and what it made carries its owner, so that DEL and GC need nothing.
 #![forbid(unsafe_code)]
 
+mod accepts;
 pub mod apply;
 pub mod check;
 pub mod config;

@@ -8,7 +8,8 @@ use cni_common::ident::NetworkName;
 use cni_common::netlink;
 use cni_common::nft::{Batch, Element, FoundSet, KeyKind, Nft, is_stale};
 
-use crate::apply::{ATTEMPTS, DOCKER_USER};
+use crate::accepts;
+use crate::apply::ATTEMPTS;
 use crate::rules::{accepts_comment, filter, is_of_network, table};
 
 /// Which elements of a network's sets go.
@@ -212,15 +213,7 @@ fn fill(
         if !seen.leaves(family) {
             continue;
         }
-        let filter = filter(family);
-        for chain in ["FORWARD", DOCKER_USER] {
-            for rule in nft.rules(&filter, Some(chain))? {
-                if rule.comment.as_deref() == Some(&comment) {
-                    batch.delete_rule(&filter, chain, rule.handle);
-                    deletes = true;
-                }
-            }
-        }
+        deletes |= accepts::remove(nft, batch, &filter(family), &comment)?;
     }
     Ok(deletes)
 }

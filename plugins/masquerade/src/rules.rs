@@ -16,7 +16,7 @@ use cni_common::nft::{
 use cni_common::owner::{hash, short};
 
 use self::group::rules;
-use crate::config::Config;
+use crate::config::{Admin, Config};
 
 /// Source NAT.
 pub const POSTROUTING: BaseChain = BaseChain {
@@ -112,6 +112,8 @@ pub struct Accepts {
     pub rules: Vec<Vec<Statement>>,
     /// Their comment.
     pub comment: String,
+    /// The chain that comes before them.
+    pub admin: Admin,
 }
 
 /// Everything one attachment needs.
@@ -302,6 +304,7 @@ fn accepts(
         family,
         rules,
         comment: accepts_comment(network),
+        admin: config.admin.clone(),
     }
 }
 

@@ -78,8 +78,9 @@ fn thirty_two_at_once_from_nothing_and_back_to_nothing() {
     unique.dedup();
     assert_eq!(rules, unique);
     for program in ["iptables", "ip6tables"] {
-        let listed = world.host.exec([program, "-S", "FORWARD"]);
+        let listed = world.host.exec([program, "-S"]);
         assert_eq!(listed.matches(" br1 ").count(), 2, "{listed}");
+        assert_eq!(listed.matches("-j PLUMB-FORWARD").count(), 1, "{listed}");
     }
     for (container, result) in members {
         let check = world.plugin().previous(result);
