@@ -111,10 +111,13 @@ install-links: install
 	done
 
 # The daemon of dhcp-ipam as a service that systemd starts at the first ADD: systemctl enable --now dhcp-ipam.socket
+# What puts masquerade's rules back after the host's firewall: systemctl enable --now masquerade-reload
 install-systemd: install
 	install -d "$(DESTDIR)$(UNITDIR)"
 	install -m 644 plugins/dhcp-ipam/systemd/dhcp-ipam.socket "$(DESTDIR)$(UNITDIR)/dhcp-ipam.socket"
 	sed 's|/opt/cni/bin|$(BINDIR)|' plugins/dhcp-ipam/systemd/dhcp-ipam.service > "$(DESTDIR)$(UNITDIR)/dhcp-ipam.service"
+	sed 's|/opt/cni/bin|$(BINDIR)|' plugins/masquerade/systemd/masquerade-reload.service \
+		> "$(DESTDIR)$(UNITDIR)/masquerade-reload.service"
 
 clean:
 	rm -rf target .cache fuzz/target fuzz/artifacts

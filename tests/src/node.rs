@@ -50,6 +50,11 @@ impl Node {
         &self.name
     }
 
+    /// Whether it is the host itself and no container.
+    pub(crate) fn is_host(&self) -> bool {
+        self.netns.is_none()
+    }
+
     /// Loopback up and the settings that a fresh namespace may inherit from the machine put to their defaults.
     #[track_caller]
     pub(crate) fn boot(&self) {

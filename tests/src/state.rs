@@ -57,6 +57,7 @@ impl State {
             ("iptables", text(&["iptables-save"])),
             ("ip6tables", text(&["ip6tables-save"])),
             ("settings", settings(node)),
+            ("files", files(node)),
         ]);
         Self { sections }
     }
@@ -132,6 +133,16 @@ fn steady_line(line: &str) -> Option<String> {
         words.retain(|word| !word.starts_with('['));
     }
     Some(words.join(" "))
+}
+
+/// What plugins keep for attachments, which is the host's.
+fn files(node: &Node) -> Vec<String> {
+    let listed = fs::read_dir("/var/lib/cni/masquerade");
+    let names = listed.into_iter().flatten().flatten();
+    let of_host = names.filter(|_| node.is_host());
+    of_host
+        .map(|entry| entry.path().display().to_string())
+        .collect()
 }
 
 fn settings(node: &Node) -> Vec<String> {

@@ -59,6 +59,11 @@ impl<C> Call<C> {
         owner(&self.network, &self.container, &self.ifname)
     }
 
+    /// The configuration as it was given: JSON, and all that was read from it.
+    pub fn configuration(&self) -> &[u8] {
+        &self.delegation.stdin
+    }
+
     /// The container's namespace: there, and not our own.
     ///
     /// # Errors

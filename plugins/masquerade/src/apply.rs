@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use cni_common::error::{Error, Step};
 use cni_common::netlink;
-use cni_common::nft::{Batch, Element, Nft, Where, is_stale};
+use cni_common::nft::{Batch, Element, FoundRule, Nft, Where, is_stale};
 use cni_common::owner::Owner;
 
-use crate::accepts::Gap;
-use crate::rules::{Chain, Group, Plan, table};
+use crate::accepts::{Gap, is_same};
+use crate::rules::{Chain, Group, Plan, Rule, table};
 
 /// How often a change is tried before the call gives up with code 11: a try takes microseconds and fails only if
 /// another transaction was faster.
@@ -19,10 +19,23 @@ pub(crate) const ATTEMPTS: usize = 300;
 /// Longer than an element takes to leave: the kernel's clock ticks every 1 to 10 ms.
 const TICKS: Duration = Duration::from_millis(25);
 
+/// What stood in the kernel before an attachment came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Attachments of its group, or it itself.
+    Group,
+    /// Others only.
+    Others,
+    /// Nothing of this plugin.
+    Nothing,
+}
+
 /// What a plan lacks.
 #[derive(Debug, Default)]
 struct Missing<'a> {
     groups: Vec<&'a Group>,
+    /// Groups that exist and lack a rule, with the rules they have.
+    damaged: Vec<(&'a Group, Vec<FoundRule>)>,
     /// Elements of groups that exist, with what stands in their place.
     elements: Vec<(&'a Group, core::net::IpAddr, Option<Element>)>,
     accepts: Vec<Gap<'a>>,
@@ -47,6 +60,18 @@ impl<'a> Missing<'a> {
                 }
             }
         }
+        if missing.groups.len() < plan.groups.len() {
+            let mut rules = nft.rules(&table, None)?;
+            let lacking = |group: &&Group| !missing.groups.iter().any(|new| new.set == group.set);
+            for group in plan.groups.iter().filter(lacking) {
+                let of_group =
+                    |rule: &mut FoundRule| rule.comment.as_deref() == Some(group.set.name.as_str());
+                let found: Vec<_> = rules.extract_if(.., of_group).collect();
+                if !is_whole(group, &found) {
+                    missing.damaged.push((group, found));
+                }
+            }
+        }
         for accepts in &plan.accepts {
             missing.accepts.extend(Gap::find(nft, accepts)?);
         }
@@ -64,13 +89,13 @@ impl<'a> Missing<'a> {
     }
 
     fn is_empty(&self) -> bool {
-        self.groups.is_empty() && self.elements.is_empty() && self.accepts.is_empty()
+        self.elements.is_empty() && self.only_elements()
     }
 
     /// Only elements: nobody else makes those of this attachment, so the transaction need not be bound to a
     /// generation.
     fn only_elements(&self) -> bool {
-        self.groups.is_empty() && self.accepts.is_empty()
+        self.groups.is_empty() && self.damaged.is_empty() && self.accepts.is_empty()
     }
 
     fn fill(&self, batch: &mut Batch, tag: &str) {
@@ -83,26 +108,14 @@ impl<'a> Missing<'a> {
             for address in &group.addresses {
                 batch.add_element(&table, &group.set.name, *address, tag);
             }
-            let mut chains = BTreeSet::new();
-            for rule in &group.rules {
-                if chains.insert(rule.chain.name()) {
-                    match &rule.chain {
-                        Chain::Base(chain) => batch.ensure_chain(&table, chain),
-                        Chain::Regular(name) => batch.ensure_regular_chain(&table, name),
-                    }
-                }
+            add_rules(batch, group);
+        }
+        for (group, found) in &self.damaged {
+            // Which rule comes before which may matter: all of them anew.
+            for rule in found {
+                batch.delete_rule(&table, &rule.chain, rule.handle);
             }
-            for rule in &group.rules {
-                // The newest settings win where an older group says something about the same packets.
-                let name = &group.set.name;
-                batch.add_rule(
-                    &table,
-                    rule.chain.name(),
-                    Where::First,
-                    &rule.statements,
-                    Some(name),
-                );
-            }
+            add_rules(batch, group);
         }
         for (group, address, found) in &self.elements {
             if found.is_some() {
@@ -116,11 +129,39 @@ impl<'a> Missing<'a> {
     }
 }
 
-/// Brings the plan of an attachment into the kernel.
+/// Whether the rules of a group that were found are all it has.
+pub(crate) fn is_whole(group: &Group, found: &[FoundRule]) -> bool {
+    let is_there = |rule: &Rule| {
+        let mut found = found.iter();
+        let name = rule.chain.name();
+        found.any(|f| f.chain == name && is_same(f, &rule.statements, &group.set.name))
+    };
+    group.rules.iter().all(is_there)
+}
+
+fn add_rules(batch: &mut Batch, group: &Group) {
+    let table = table();
+    let mut chains = BTreeSet::new();
+    for rule in &group.rules {
+        if chains.insert(rule.chain.name()) {
+            match &rule.chain {
+                Chain::Base(chain) => batch.ensure_chain(&table, chain),
+                Chain::Regular(name) => batch.ensure_regular_chain(&table, name),
+            }
+        }
+    }
+    for rule in &group.rules {
+        // The newest settings win where an older group says something about the same packets.
+        let (chain, name) = (rule.chain.name(), Some(group.set.name.as_str()));
+        batch.add_rule(&table, chain, Where::First, &rule.statements, name);
+    }
+}
+
+/// Brings the plan of an attachment into the kernel; tells what was there before.
 ///
 /// # Errors
 /// What the kernel refused. Code 11 when other transactions were always faster.
-pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<(), Error> {
+pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<Before, Error> {
     let tag = owner.tag();
     let mut last = None;
     let begun = Instant::now();
@@ -128,8 +169,13 @@ pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<(), Error> {
         let generation = nft.generation().step(|| "read the firewall")?;
         let missing = Missing::of(nft, plan, &tag).step(|| "read the firewall")?;
         if missing.is_empty() {
-            return Ok(());
+            return Ok(Before::Group);
         }
+        let before = match missing.groups.is_empty() {
+            true => Before::Group,
+            false if nft.sets(&table()).step(|| "read the firewall")?.is_empty() => Before::Nothing,
+            false => Before::Others,
+        };
         if missing.waits() && begun.elapsed() < TICKS {
             std::thread::sleep(Duration::from_micros(200));
             continue;
@@ -141,7 +187,7 @@ pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<(), Error> {
         };
         missing.fill(&mut batch, &tag);
         match nft.commit(batch) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(before),
             // Stale, or an element came or went, or the group went with its last attachment.
             Err(error) if is_stale(&error) => last = Some(error),
             Err(error) if missing.only_elements() && (error.is_taken() || error.is_absent()) => {
@@ -152,6 +198,6 @@ pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<(), Error> {
     }
     match last {
         Some(error) => Err(error).step(|| "change the firewall"),
-        None => Ok(()),
+        None => Ok(Before::Group),
     }
 }

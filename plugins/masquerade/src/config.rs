@@ -1,11 +1,14 @@
 //! The keys of the configuration.
 
 use core::net::IpAddr;
+use std::path::PathBuf;
 
 use cni_common::addr::{Cidr, Family, parse_ip};
 use cni_common::config::{Configuration, Input};
 use cni_common::ident::IfName;
 use cni_common::json::Value;
+
+use crate::state::DIRECTORY;
 
 /// Which connections may be opened through the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +98,8 @@ pub struct Config {
     pub bridge_nf_call: Option<bool>,
     /// `restoreSysctls`: whether what was switched is remembered and put back with the last attachment.
     pub restore_sysctls: bool,
+    /// `dataDir`: where an attachment's configuration is kept for `masquerade reload`; `None` keeps none.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -112,6 +117,7 @@ impl Default for Config {
             ip_forward: true,
             bridge_nf_call: None,
             restore_sysctls: false,
+            data_dir: Some(PathBuf::from(DIRECTORY)),
         }
     }
 }
@@ -188,6 +194,10 @@ impl Configuration for Config {
             ip_forward: flag("ipForward").unwrap_or(!is_firewall),
             bridge_nf_call: flag("bridgeNfCall"),
             restore_sysctls: object.flag("restoreSysctls"),
+            data_dir: match object.get("dataDir") {
+                Some(value) => read_directory(&value),
+                None => Some(PathBuf::from(DIRECTORY)),
+            },
         }
     }
 }
@@ -257,6 +267,14 @@ fn read_ingress(value: &Value<'_>) -> Ingress {
             Ingress::Open
         }
     }
+}
+
+fn read_directory(value: &Value<'_>) -> Option<PathBuf> {
+    let path = value.string().filter(|path| !path.is_empty())?;
+    if !path.starts_with('/') {
+        value.refuse("must be an absolute path, or \"\" to keep nothing");
+    }
+    Some(PathBuf::from(path))
 }
 
 fn read_admin(value: Option<&Value<'_>>, is_firewall: bool) -> Admin {

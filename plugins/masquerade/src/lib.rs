@@ -11,8 +11,12 @@ pub mod config;
 #[cfg(test)]
 mod corpus_tests;
 pub mod inside;
+pub mod kept;
 pub mod release;
+pub mod reload;
+pub mod restore;
 pub mod rules;
+pub mod state;
 pub mod sysctls;
 
 use core::net::IpAddr;
@@ -30,9 +34,12 @@ use cni_common::plugin::{About, Call, DelCall, GcCall, NetnsUse, Plugin, StatusC
 use cni_common::result::Attachment;
 use cni_common::version::SpecVersion;
 
+use crate::apply::Before;
 use crate::config::{Config, Ingress};
+use crate::kept::Keeper;
 use crate::release::Going;
 use crate::rules::{Inside, Plan};
+use crate::state::Maker;
 use crate::sysctls::Memory;
 
 /// The plugin.
@@ -53,7 +60,8 @@ impl Plugin for Masquerade {
         let addresses = inside::addresses(previous, &call.ifname);
         if !addresses.is_empty() {
             let plan = plan(&call.network, &call.config, previous, &addresses)?;
-            attach(&call.owner(), &call.config, &plan)?;
+            let (owner, given) = (call.owner(), call.configuration());
+            keeper(&call.config).attach(&owner, &call.config, &plan, given)?;
         } else if !previous.ips.is_empty() {
             let ifname = &call.ifname;
             log::warning(format_args!(
@@ -83,21 +91,24 @@ impl Plugin for Masquerade {
             .flat_map(|previous| inside::addresses(previous, &call.ifname))
             .map(Cidr::address)
             .collect();
-        let tag = call.owner().tag();
-        detach(&call.network, &Going::Of(&tag, &addresses))
+        keeper(&call.config).detach(&call.owner(), &addresses)
     }
 
-    fn status(&self, _: &StatusCall<Config>) -> Result<(), Error> {
+    fn status(&self, call: &StatusCall<Config>) -> Result<(), Error> {
         let usable = open().and_then(|mut nft| nft.generation().step(|| "ask for nftables"));
-        usable
-            .map(|_| ())
-            .map_err(|error| error.with_code(Code::NotAvailable))
+        usable.map_err(|error| error.with_code(Code::NotAvailable))?;
+        restore::status(&keeper(&call.config).of_network(&call.network)?)
     }
 
     fn gc(&self, call: &GcCall<Config>) -> Result<(), Error> {
-        let valid = call.valid_owners();
-        let is_stale = |element: &Element| is_stale(element, &valid);
-        detach(&call.network, &Going::Where(&is_stale))
+        keeper(&call.config).collect(&call.network, &call.valid_owners())
+    }
+}
+
+fn keeper(config: &Config) -> Keeper<'_> {
+    Keeper {
+        maker: Maker::Masquerade,
+        directory: config.data_dir.as_deref(),
     }
 }
 
@@ -169,8 +180,9 @@ fn check_ingress(ingress: Ingress, inside: &Inside) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts a plan into the kernel and switches what the configuration asks for. On failure nothing stays.
-pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<(), Error> {
+/// Puts a plan into the kernel and switches what the configuration asks for; tells what was there before. On failure
+/// nothing stays.
+pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<Before, Error> {
     let families: Vec<Family> = plan.families().collect();
     // The last attachment to go holds the lock while it puts parameters back: look at them under it.
     let memory = Memory::open(config.restore_sysctls)?;
@@ -185,8 +197,10 @@ pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<(), Error> 
     let wanted = sysctls::pending(sysctls::wanted(config, &families))?;
     let mut changed = Vec::new();
     let remembering = config.restore_sysctls.then_some(&memory);
-    let attached = apply::apply(&mut nft, plan, owner)
-        .and_then(|()| sysctls::set(&wanted, remembering, &mut changed));
+    let attached = apply::apply(&mut nft, plan, owner).and_then(|before| {
+        sysctls::set(&wanted, remembering, &mut changed)?;
+        Ok(before)
+    });
     if attached.is_err()
         && let Err(error) = undo(owner, &memory, &changed)
     {

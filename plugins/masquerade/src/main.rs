@@ -9,5 +9,9 @@ use cni_common::alloc::Arena;
 static ALLOCATOR: Arena = Arena::new();
 
 fn main() -> ExitCode {
-    cni_common::plugin::run(&masquerade::Masquerade)
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("reload") => masquerade::reload::run(&arguments.collect::<Vec<_>>()),
+        _ => cni_common::plugin::run(&masquerade::Masquerade),
+    }
 }

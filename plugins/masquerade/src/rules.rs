@@ -204,7 +204,7 @@ impl core::fmt::Display for Subnet {
 }
 
 /// The part of a group's name that all groups of the network have, and those of no other.
-fn network_mark(network: &NetworkName) -> String {
+pub(crate) fn network_mark(network: &NetworkName) -> String {
     short(hash([network.as_str()]))
 }
 

@@ -115,3 +115,21 @@ fn rules_that_cannot_be_made_undo_the_attachment() {
     assert!(c1.link("eth0").is_none());
     assert_eq!(ipam.calls().last().unwrap(), "DEL c1 eth0");
 }
+
+#[test]
+fn rules_that_were_flushed_come_back_with_masquerade_reload() {
+    let (host, _ipam, _internet) = connected();
+    let (c1, result) = attached(&host, "c1", &masquerading());
+    let before = host.state();
+    host.sh("nft flush ruleset");
+    assert!(!c1.ping(INTERNET[0]));
+    let reload = plumb_tests::binaries().find("masquerade");
+    host.exec([reload.as_os_str(), "reload".as_ref()]);
+    host.assert_unchanged_since(&before);
+    assert!(c1.ping(INTERNET[0]));
+    let checked = plugin(&host).previous(&result);
+    checked.check(&c1, masquerading()).succeeds();
+    plugin(&host).del(&c1, masquerading()).succeeds();
+    host.exec([reload.as_os_str(), "reload".as_ref()]);
+    assert_eq!(host.ruleset(), "");
+}

@@ -8,6 +8,7 @@ mod iptables;
 mod life;
 mod many;
 mod mss;
+mod reload;
 mod routers;
 mod settings;
 mod translation;
