@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("daemon") => daemon::run(&arguments.collect::<Vec<_>>()),
-        Some(command @ ("list" | "renew" | "release")) => {
+        Some(command) if control::command::COMMANDS.contains(&command) => {
             control::command::run(command, &arguments.collect::<Vec<_>>())
         }
         _ => cni_common::plugin::run(&plugin::DhcpIpam),

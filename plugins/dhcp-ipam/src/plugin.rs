@@ -155,10 +155,12 @@ fn ask(config: &Config, request: &Request, patience: Duration) -> Result<Answer,
 fn lease(answer: Answer) -> Result<(Terms, String), Error> {
     match answer {
         Answer::Lease { terms, state } => Ok((terms, state)),
-        Answer::Done | Answer::List(_) | Answer::Failed { .. } => Err(Error::new(
-            Code::Io,
-            "the daemon of dhcp-ipam answered another question",
-        )),
+        Answer::Done | Answer::List(_) | Answer::Text(_) | Answer::Failed { .. } => {
+            Err(Error::new(
+                Code::Io,
+                "the daemon of dhcp-ipam answered another question",
+            ))
+        }
     }
 }
 

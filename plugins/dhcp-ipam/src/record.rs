@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) options: Vec<(u8, Vec<u8>)>,
     pub(crate) request: Vec<u8>,
     pub(crate) probe_millis: u32,
+    /// A program to tell of changes.
+    pub(crate) on_change: Option<String>,
     pub(crate) wishes: Wishes,
 }
 
@@ -113,6 +115,19 @@ pub(crate) fn unhex(text: &str) -> Result<Vec<u8>, Invalid> {
     pairs.collect::<Option<_>>().ok_or_else(invalid)
 }
 
+/// The path of a program.
+///
+/// # Errors
+/// Why it is none.
+pub(crate) fn program(text: &str) -> Result<String, Invalid> {
+    if text.starts_with('/') && !text.contains('\0') {
+        return Ok(text.to_owned());
+    }
+    Err(Invalid {
+        reason: format!("{text:?} must be an absolute path"),
+    })
+}
+
 impl Settings {
     pub(crate) fn to_json(&self) -> ObjectWriter {
         let options = self.options.iter().map(|(code, data)| {
@@ -126,6 +141,7 @@ impl Settings {
             .with_list("options", options.collect())
             .with("request", hex(&self.request))
             .with("arpProbeMs", self.probe_millis)
+            .with_some("onChange", self.on_change.as_deref())
             .with_some("priority", self.wishes.priority)
             .with("noDefaultRoute", Json::Bool(self.wishes.no_default_route))
     }
@@ -142,6 +158,7 @@ impl Settings {
             options,
             request: object.parse_with("request", unhex).unwrap_or_default(),
             probe_millis: object.unsigned("arpProbeMs", 60_000).unwrap_or(0),
+            on_change: object.parse_with("onChange", program),
             wishes: Wishes {
                 priority: object.unsigned("priority", u32::MAX),
                 no_default_route: object.flag("noDefaultRoute"),

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod daemon;
+mod events;
 mod killed;
 mod life;
 mod many;

@@ -127,10 +127,22 @@ impl World {
 
     #[track_caller]
     pub(crate) fn command(&self, words: &[&str]) {
+        self.said(words);
+    }
+
+    /// What a command of the plugin's prints.
+    #[track_caller]
+    pub(crate) fn said(&self, words: &[&str]) -> String {
         let file = self.plugin().file().to_owned();
         let words = words.iter().map(std::convert::AsRef::as_ref);
         let all: Vec<&std::ffi::OsStr> = std::iter::once(file.as_os_str()).chain(words).collect();
-        self.host.exec(all);
+        self.host.exec(all)
+    }
+
+    /// The daemon's counters.
+    #[track_caller]
+    pub(crate) fn metrics(&self) -> String {
+        self.said(&["metrics"])
     }
 }
 

@@ -26,6 +26,20 @@ pub(crate) enum Ignored {
     BadLease(&'static str),
 }
 
+impl Ignored {
+    /// The reason in a word, for a counter.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::OtherTransaction => "other-transaction",
+            Self::NotExpectedIn(_) => "not-expected",
+            Self::NoServer => "no-server",
+            Self::OtherServer(_) => "other-server",
+            Self::OtherAddress(_) => "other-address",
+            Self::BadLease(_) => "bad-lease",
+        }
+    }
+}
+
 impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -14,7 +14,7 @@ use cni_common::owner::Owner;
 
 use crate::duid;
 use crate::lease::Wishes;
-use crate::record::{Settings, unhex};
+use crate::record::{Settings, program, unhex};
 use crate::store;
 use crate::wire::code;
 
@@ -64,6 +64,7 @@ pub(crate) struct Config {
     options: Vec<(u8, Vec<u8>)>,
     request: Vec<u8>,
     probe_millis: u32,
+    on_change: Option<String>,
     pub(crate) wishes: Wishes,
 }
 
@@ -78,6 +79,7 @@ impl Default for Config {
             options: Vec::new(),
             request: REQUEST.to_vec(),
             probe_millis: PROBE,
+            on_change: None,
             wishes: Wishes::default(),
         }
     }
@@ -108,6 +110,7 @@ impl Configuration for Config {
             options: options::provided(&ipam, input.args),
             request: options::requested(&ipam, &REQUEST),
             probe_millis: within(&ipam, "arpProbeMs", 0..=10_000).unwrap_or(PROBE),
+            on_change: ipam.parse_with("onChange", program),
             wishes: Wishes {
                 // 0 is what the Go plugin takes for none.
                 priority: ipam
@@ -148,6 +151,7 @@ impl Config {
             options: self.options.clone(),
             request: self.request.clone(),
             probe_millis: self.probe_millis,
+            on_change: self.on_change.clone(),
             wishes: self.wishes,
         }
     }

@@ -35,6 +35,12 @@ pub(crate) enum Request {
     List,
     /// Ask the server for more time at once.
     Renew(Owner),
+    /// All that is known of an attachment, for people.
+    Describe(Owner),
+    /// The counters.
+    Metrics,
+    /// Events, from now on: the answer is a line for each.
+    Watch,
 }
 
 /// The daemon's answer.
@@ -46,26 +52,48 @@ pub(crate) enum Answer {
     Lease { terms: Terms, state: String },
     /// Attachments, as people see them.
     List(Vec<Json>),
+    /// Text.
+    Text(String),
     /// It cannot be.
     Failed { code: u32, message: String },
 }
 
 impl Request {
+    /// What is asked for, in a word.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Add { .. } => "add",
+            Self::Del(_) => "del",
+            Self::Show(_) => "show",
+            Self::Gc { .. } => "gc",
+            Self::List => "list",
+            Self::Renew(_) => "renew",
+            Self::Describe(_) => "describe",
+            Self::Metrics => "metrics",
+            Self::Watch => "watch",
+        }
+    }
+
     pub(crate) fn to_line(&self) -> String {
-        let begin = |operation: &str, owner: &Owner| record::about(owner).with("do", operation);
+        let begin = |owner: &Owner| record::about(owner).with("do", self.word());
+        let alone = || {
+            ObjectWriter::default()
+                .with("version", VERSION)
+                .with("do", self.word())
+        };
         let json = match self {
             Self::Add {
                 owner,
                 netns,
                 settings,
                 timeout_secs,
-            } => begin("add", owner)
+            } => begin(owner)
                 .with("netns", netns.as_str())
                 .with("timeoutSecs", *timeout_secs)
                 .with("settings", settings.to_json()),
-            Self::Del(owner) => begin("del", owner),
-            Self::Show(owner) => begin("show", owner),
-            Self::Renew(owner) => begin("renew", owner),
+            Self::Del(owner) | Self::Show(owner) | Self::Renew(owner) | Self::Describe(owner) => {
+                begin(owner)
+            }
             Self::Gc { network, valid } => {
                 let attachment = |(container, ifname): &(ContainerId, IfName)| {
                     ObjectWriter::default()
@@ -73,15 +101,11 @@ impl Request {
                         .with("ifname", ifname.as_str())
                         .into()
                 };
-                ObjectWriter::default()
-                    .with("version", VERSION)
-                    .with("do", "gc")
+                alone()
                     .with("network", network.as_str())
                     .with_list("valid", valid.iter().map(attachment).collect())
             }
-            Self::List => ObjectWriter::default()
-                .with("version", VERSION)
-                .with("do", "list"),
+            Self::List | Self::Metrics | Self::Watch => alone(),
         };
         Json::from(json).to_line() + "\n"
     }
@@ -111,7 +135,10 @@ impl Request {
             "del" => Some(Self::Del(read_owner(object)?)),
             "show" => Some(Self::Show(read_owner(object)?)),
             "renew" => Some(Self::Renew(read_owner(object)?)),
+            "describe" => Some(Self::Describe(read_owner(object)?)),
             "list" => Some(Self::List),
+            "metrics" => Some(Self::Metrics),
+            "watch" => Some(Self::Watch),
             "gc" => {
                 let valid = object.items("valid").into_iter().map(|item| {
                     let item = item.object()?;
@@ -146,6 +173,7 @@ impl Answer {
                 .with("lease", terms.to_json())
                 .with("state", state.as_str()),
             Self::List(list) => begin.with("leases", Json::Array(list.clone())),
+            Self::Text(text) => begin.with("text", text.as_str()),
             Self::Failed { code, message } => {
                 begin.with("code", *code).with("message", message.as_str())
             }
@@ -187,6 +215,9 @@ impl Answer {
             return Ok(Self::List(
                 items.iter().map(|item| item.json().clone()).collect(),
             ));
+        }
+        if let Some(text) = object.string("text") {
+            return Ok(Self::Text(text.to_owned()));
         }
         if object.flag("done") {
             return Ok(Self::Done);

@@ -23,6 +23,7 @@ fn settings() -> Settings {
         options: vec![(12, b"c1".to_vec())],
         request: vec![1, 3],
         probe_millis: 100,
+        on_change: Some(String::from("/bin/true")),
         wishes: Wishes {
             priority: Some(7),
             no_default_route: true,
@@ -85,6 +86,9 @@ fn requests_come_over_as_they_were() {
         Request::Show(owner()),
         Request::Renew(owner()),
         Request::List,
+        Request::Describe(owner()),
+        Request::Metrics,
+        Request::Watch,
         Request::Gc {
             network: owner().network,
             valid: [attachment].into(),
@@ -126,6 +130,7 @@ fn answers_come_over_as_they_were_and_failures_as_errors() {
             state,
         },
         Answer::List(vec![Json::from("x")]),
+        Answer::Text(String::from("a\nb")),
     ] {
         assert_eq!(Answer::parse(answer.to_line().as_bytes()), Ok(answer));
     }

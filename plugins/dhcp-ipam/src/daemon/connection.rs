@@ -17,6 +17,8 @@ pub(super) struct Connection {
     /// Whether the question has been read, and whether there is an answer.
     asked: bool,
     answered: bool,
+    /// Whether it hears of events, and stays.
+    watches: bool,
 }
 
 /// What came of reading.
@@ -43,6 +45,7 @@ impl Connection {
             to_send: Vec::new(),
             asked: false,
             answered: false,
+            watches: false,
         }))
     }
 
@@ -74,28 +77,51 @@ impl Connection {
         self.answered = true;
     }
 
+    /// Keeps it, for events to come.
+    pub(super) fn watch(&mut self) {
+        self.watches = true;
+        self.answered = true;
+    }
+
+    /// One more line; `false` for one who has not read so many that he is not worth more.
+    pub(super) fn append(&mut self, line: &[u8]) -> bool {
+        let room = self.to_send.len().saturating_add(line.len()) <= LONGEST;
+        if room {
+            self.to_send.extend_from_slice(line);
+        }
+        room
+    }
+
     /// Sends what there is room for; whether the connection has done its duty, well or badly.
     pub(super) fn send(&mut self) -> bool {
         if !self.answered {
             return false;
         }
-        while !self.to_send.is_empty() {
-            match self.stream.write(&self.to_send) {
+        let mut sent = 0;
+        while let Some(rest) = self.to_send.get(sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
                 Ok(0) => return true,
-                Ok(length) => {
-                    self.to_send.drain(..length);
+                Ok(length) => sent = sent.saturating_add(length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.to_send.drain(..sent);
+                    return false;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return true,
             }
         }
-        true
+        self.to_send.clear();
+        !self.watches
     }
 
     /// Whether a part of the answer waits for room.
     pub(super) fn is_full(&self) -> bool {
         !self.to_send.is_empty()
+    }
+
+    /// Whether it has had its time: for its question, or for an answer that is there.
+    pub(super) fn is_late(&self) -> bool {
+        !self.asked || (self.answered && !self.watches)
     }
 
     /// Whether its question has been read.

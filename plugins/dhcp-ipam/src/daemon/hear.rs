@@ -3,6 +3,7 @@
 use cni_common::log;
 
 use super::Daemon;
+use super::counters::Counter;
 use super::poll::now;
 use crate::client::Ignored;
 use crate::wire::{self, Kind, frame};
@@ -22,37 +23,40 @@ impl Daemon {
                     return;
                 };
                 let Some((mac, from, message)) = frame::parse(received) else {
-                    daemon.ignored = daemon.ignored.saturating_add(1);
+                    daemon.counters.count(Counter::Ignored, "frame");
                     continue;
                 };
+                if !frame::may_be_a_server(mac, from, session.place.mac) {
+                    daemon.counters.count(Counter::Ignored, "source");
+                    continue;
+                }
                 let Some(client) = &mut session.client else {
                     return;
                 };
                 let reply = match wire::read(message, client.mac()) {
                     Ok(reply) => reply,
                     Err(why) => {
-                        daemon.ignored = daemon.ignored.saturating_add(1);
+                        daemon.counters.count(Counter::Ignored, why.word());
                         log::debug(format_args!("a packet of {from} was ignored: {why}"));
                         continue;
                     }
                 };
-                match client.handle_message(&reply, now()) {
+                let taken = client.handle_message(&reply, now());
+                match &taken {
+                    Ok(()) => daemon.counters.count(Counter::Received, reply.kind.word()),
+                    Err(why) => daemon.counters.count(Counter::Ignored, why.word()),
+                }
+                match taken {
                     Ok(()) if reply.kind == Kind::Ack => session.server_mac = Some(mac),
                     Ok(()) if reply.kind == Kind::Nak => {
                         let words = reply.words.as_deref().unwrap_or("no reason");
                         session.last_error = Some(format!("{from} refused: {words}"));
                     }
-                    Ok(()) => {}
-                    Err(Ignored::OtherTransaction) => {
-                        daemon.ignored = daemon.ignored.saturating_add(1);
-                    }
-                    Err(why) => {
-                        daemon.ignored = daemon.ignored.saturating_add(1);
-                        session.say(format_args!(
-                            "{:?} of {from} was ignored: {why}",
-                            reply.kind
-                        ));
-                    }
+                    Ok(()) | Err(Ignored::OtherTransaction) => {}
+                    Err(why) => session.say(format_args!(
+                        "{:?} of {from} was ignored: {why}",
+                        reply.kind
+                    )),
                 }
                 daemon.pump(session);
             }

@@ -3,8 +3,12 @@
 //! What a client decides is in [`crate::client`]; here it gets its packets and its time, and what it wants is done.
 
 mod connection;
+mod counters;
+mod describe;
+mod event;
 mod failure;
 mod hear;
+mod hook;
 mod listener;
 mod options;
 mod poll;
@@ -27,9 +31,11 @@ use cni_common::owner::Owner;
 use crate::store::Store;
 use crate::time::Time;
 use connection::Connection;
+use counters::{Counter, Counters};
+use hook::Hooks;
 use listener::{Listener, Listening, Side};
 use options::Options;
-use poll::{Poll, Source, now};
+use poll::{Asks, Poll, Source, now};
 use session::Session;
 
 /// How long a plugin may take to ask.
@@ -43,8 +49,10 @@ const CONNECTIONS: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Session(u64),
-    /// A connection that has not asked.
+    /// A connection that has not asked, or does not take its answer.
     Connection(u64),
+    /// A program has had its time.
+    Hooks,
     /// Is anybody still here?
     Idle,
 }
@@ -61,8 +69,10 @@ struct Daemon {
     connections: BTreeMap<u64, Connection>,
     deadlines: BTreeSet<(Time, Due)>,
     last: u64,
-    /// What came in and was of no use, for whoever lists.
-    ignored: u64,
+    /// Connections that hear of events.
+    watchers: BTreeSet<u64>,
+    hooks: Hooks,
+    counters: Counters,
 }
 
 /// `dhcp-ipam daemon`.
@@ -165,7 +175,9 @@ impl Daemon {
             connections: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             last: 0,
-            ignored: 0,
+            watchers: BTreeSet::new(),
+            hooks: Hooks::default(),
+            counters: Counters::default(),
         })
     }
 
@@ -185,8 +197,12 @@ impl Daemon {
             for source in self.poll.wait().step(|| "wait")? {
                 match source {
                     Source::Listener => self.accept(),
-                    Source::Signal if self.poll.is_to_end() => return Ok(()),
-                    Source::Clock | Source::Signal => {}
+                    Source::Signal => match self.poll.signal() {
+                        Some(Asks::End) => return Ok(()),
+                        Some(Asks::Children) => self.reap_hooks(),
+                        None => {}
+                    },
+                    Source::Clock => {}
                     Source::Connection(id) => self.hear_plugin(id),
                     Source::Dhcp(id) => self.hear_servers(id),
                     Source::Arp(id) => self.hear_neighbours(id),
@@ -208,15 +224,18 @@ impl Daemon {
             match due {
                 Due::Session(id) => self.time_for(id, time),
                 Due::Connection(id) => {
-                    if self
-                        .connections
-                        .get(&id)
-                        .is_some_and(|one| !one.has_asked())
-                    {
-                        self.connections.remove(&id);
+                    if self.connections.get(&id).is_some_and(Connection::is_late) {
+                        self.counters
+                            .count(Counter::Failures, "connection-too-slow");
+                        self.hang_up(id);
                     }
                 }
-                Due::Idle if self.sessions.is_empty() && self.connections.is_empty() => {
+                Due::Hooks => self.reap_hooks(),
+                Due::Idle
+                    if self.sessions.is_empty()
+                        && self.connections.is_empty()
+                        && self.hooks.is_idle() =>
+                {
                     return true;
                 }
                 Due::Idle => {

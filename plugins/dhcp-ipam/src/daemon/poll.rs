@@ -19,7 +19,7 @@ pub(super) enum Source {
     Listener,
     /// A deadline.
     Clock,
-    /// SIGTERM or SIGINT.
+    /// SIGTERM, SIGINT or SIGCHLD.
     Signal,
     /// A plugin's connection.
     Connection(u64),
@@ -56,7 +56,16 @@ impl Source {
     }
 }
 
-/// Epoll, a timer and the signals that end the daemon.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// The end.
+    End,
+    /// A look at the programs that were started.
+    Children,
+}
+
+/// Epoll, a timer and the signals that the daemon hears.
 #[derive(Debug)]
 pub(super) struct Poll {
     epoll: Epoll,
@@ -69,6 +78,7 @@ impl Poll {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGTERM);
         mask.add(Signal::SIGINT);
+        mask.add(Signal::SIGCHLD);
         mask.thread_block()?;
         let poll = Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
@@ -126,9 +136,11 @@ impl Poll {
             .collect())
     }
 
-    /// Whether a signal asks for the end.
-    pub(super) fn is_to_end(&self) -> bool {
-        matches!(self.signals.read_signal(), Ok(Some(_)))
+    /// What a signal asks for.
+    pub(super) fn signal(&self) -> Option<Asks> {
+        let signal = self.signals.read_signal().ok().flatten()?;
+        let is_child = i32::try_from(signal.ssi_signo) == Ok(libc::SIGCHLD);
+        Some(if is_child { Asks::Children } else { Asks::End })
     }
 }
 

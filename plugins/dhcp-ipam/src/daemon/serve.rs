@@ -1,16 +1,18 @@
 //! What plugins and people ask.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use cni_common::code::Code;
 use cni_common::config::Valid;
 use cni_common::error::Error;
 use cni_common::ident::NetworkName;
-use cni_common::json::{Json, ObjectWriter};
 use cni_common::log;
 use cni_common::owner::Owner;
 
 use super::connection::{Connection, Heard};
+use super::counters::Counter;
+use super::describe::{Depth, described, state_of};
 use super::poll::{Source, now};
 use super::session::{Session, Waiter};
 use super::{ASKING, CONNECTIONS, Daemon, Due};
@@ -18,16 +20,18 @@ use crate::control::{Answer, Request};
 use crate::inside::Inside;
 use crate::lease::Terms;
 use crate::record::{Place, Settings};
-use crate::time::Time;
 
 impl Daemon {
     /// Takes the connections that wait.
     pub(super) fn accept(&mut self) {
         while let Ok((stream, _)) = self.listener.socket.accept() {
             if self.connections.len() >= CONNECTIONS {
+                self.counters
+                    .count(Counter::Failures, "too-many-connections");
                 continue;
             }
             let Ok(Some(connection)) = Connection::new(stream) else {
+                self.counters.count(Counter::Failures, "connection-refused");
                 log::warning(format_args!("somebody who may not ask was sent away"));
                 continue;
             };
@@ -64,8 +68,9 @@ impl Daemon {
     }
 
     /// A plugin that is gone takes nothing: its runtime gave up, and nobody would ever give the lease back.
-    fn hang_up(&mut self, id: u64) {
+    pub(super) fn hang_up(&mut self, id: u64) {
         self.connections.remove(&id);
+        self.watchers.remove(&id);
         let waits = |session: &Session| session.waiters.iter().any(|one| one.connection == id);
         let Some(session) = self.sessions.values().find(|one| waits(one)) else {
             return;
@@ -82,21 +87,29 @@ impl Daemon {
             connection.answer(answer);
             self.flush(id);
         }
+        // What is left of it must be read in time.
+        if self.connections.contains_key(&id) {
+            self.deadlines
+                .insert((now().after(ASKING), Due::Connection(id)));
+        }
     }
 
-    fn flush(&mut self, id: u64) {
+    /// Sends what a connection has room for, and ends it when that was all.
+    pub(super) fn flush(&mut self, id: u64) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
         let over = connection.send();
         let room = connection.is_full();
         let source = Source::Connection(id);
-        if over || (room && self.poll.watch_room(&*connection, source, room).is_err()) {
+        if over || self.poll.watch_room(&*connection, source, room).is_err() {
             self.connections.remove(&id);
+            self.watchers.remove(&id);
         }
     }
 
     fn handle(&mut self, id: u64, request: Request) {
+        self.counters.count(Counter::Requests, request.word());
         let answer = match request {
             Request::Add {
                 owner,
@@ -136,15 +149,32 @@ impl Daemon {
             }
             Request::List => {
                 let time = now();
-                Answer::List(
-                    self.sessions
-                        .values()
-                        .map(|one| described(one, time))
-                        .collect(),
-                )
+                let all = self.sessions.values();
+                Answer::List(all.map(|one| described(one, time, Depth::Line)).collect())
+            }
+            Request::Describe(owner) => match self.find(&owner) {
+                Some(session) => Answer::List(vec![described(session, now(), Depth::All)]),
+                None => Answer::failed(&unknown(&owner)),
+            },
+            Request::Metrics => Answer::Text(self.counters.to_text(&self.states())),
+            Request::Watch => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.watch();
+                    self.watchers.insert(id);
+                }
+                Answer::Done
             }
         };
         self.answer(id, &answer);
+    }
+
+    fn states(&self) -> BTreeMap<&'static str, u64> {
+        let mut states = BTreeMap::new();
+        for session in self.sessions.values() {
+            let count = states.entry(state_of(session)).or_insert(0_u64);
+            *count = count.saturating_add(1);
+        }
+        states
     }
 
     fn find(&self, owner: &Owner) -> Option<&Session> {
@@ -159,6 +189,13 @@ impl Daemon {
         settings: Rc<Settings>,
         waiter: Waiter,
     ) -> Result<(), Error> {
+        if let Some(program) = &settings.on_change {
+            let may = nix::unistd::access(program.as_str(), nix::unistd::AccessFlags::X_OK);
+            may.map_err(|errno| {
+                let text = format!("ipam.onChange: {program} cannot be executed: {errno}");
+                Error::new(Code::InvalidConfig, text)
+            })?;
+        }
         let mut inside = Inside::open(&self.options.netns(&netns), &owner.ifname)?;
         inside.raise()?;
         let place = Place {
@@ -209,14 +246,6 @@ fn unknown(owner: &Owner) -> Error {
     Error::new(Code::Drift, format!("there is no lease for {owner}"))
 }
 
-/// The state of a session's client.
-fn state_of(session: &Session) -> &'static str {
-    match &session.client {
-        Some(client) => client.state_name(),
-        None => "GONE",
-    }
-}
-
 fn shown(session: &Session) -> Answer {
     match &session.lease {
         Some((lease, _)) => Answer::Lease {
@@ -225,24 +254,4 @@ fn shown(session: &Session) -> Answer {
         },
         None => Answer::failed(&unknown(&session.owner)),
     }
-}
-
-/// A session for people.
-fn described(session: &Session, time: Time) -> Json {
-    let lease = session.client.as_ref().and_then(|client| client.lease());
-    let lease = lease.or(session.lease.as_ref().map(|(lease, _)| lease));
-    let left = |until: Time| match until.since(time).as_secs() {
-        left if left > u64::from(u32::MAX) => String::from("never"),
-        left => format!("{left}s"),
-    };
-    ObjectWriter::default()
-        .with("attachment", session.owner.to_string())
-        .with("state", state_of(session))
-        .with("netns", session.place.netns.as_str())
-        .with_some("address", lease.map(|one| one.terms.cidr().to_string()))
-        .with_some("server", lease.map(|one| one.terms.server.to_string()))
-        .with_some("renewsIn", lease.map(|one| left(one.t1())))
-        .with_some("expiresIn", lease.map(|one| left(one.expiry())))
-        .with_some("lastError", session.last_error.as_deref())
-        .into()
 }

@@ -1,10 +1,13 @@
 //! What happens to a session: its beginning and end, time, and what its client wants done.
 
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cni_common::code::Code;
 use cni_common::error::Error;
 
+use super::counters::Counter;
+use super::event::Happened;
 use super::poll::{Source, now};
 use super::session::{OurClient, Session};
 use super::{Daemon, Due, failure};
@@ -163,8 +166,10 @@ impl Daemon {
         if let Err(error) = self.store.remove(&session.owner) {
             session.complain(&error);
         }
+        if let Some((lease, _)) = session.lease.take() {
+            self.tell(session, Happened::Released, Some(&lease.terms), None);
+        }
         session.client = None;
-        session.lease = None;
         session.ears = None;
     }
 
@@ -259,6 +264,7 @@ impl Daemon {
                 }
             };
             if let Err(error) = done {
+                self.counters.count(Counter::Failures, "attachment");
                 session.complain(&error);
             }
         }
@@ -282,6 +288,9 @@ impl Daemon {
             let ears = session.listen(&inside)?;
             self.watch(&ears.dhcp, Source::Dhcp(session.id))?;
             session.ears = Some(ears);
+        }
+        if let Output::Broadcast { message, .. } | Output::Unicast { message, .. } = &output {
+            self.counters.count(Counter::Sent, message.kind.word());
         }
         match output {
             Output::Broadcast { from, message } => session.broadcast(from, &message),
@@ -316,6 +325,7 @@ impl Daemon {
             .lease
             .replace((lease.clone(), wall().saturating_sub(age)));
         session.last_error = None;
+        let had = session.applied.clone();
         // Ten thousand leases are renewed all the time, and nobody wants to read that.
         let is_news = before.is_none_or(|(before, _)| {
             before.terms.server != lease.terms.server
@@ -340,7 +350,8 @@ impl Daemon {
             }
         }
         if !session.waiters.is_empty() {
-            return self.grant(session, lease);
+            self.grant(session, lease);
+            return self.tell_of(session, had.as_ref(), lease);
         }
         let same = session
             .applied
@@ -349,6 +360,17 @@ impl Daemon {
         if !same && let Err(error) = self.change(session, Some(lease)) {
             session.complain(&error);
         }
+        self.tell_of(session, had.as_ref(), lease);
+    }
+
+    /// Tells of a lease that is not what the container had.
+    fn tell_of(&mut self, session: &Session, had: Option<&Rc<Terms>>, lease: &Lease) {
+        let happened = match had {
+            None => Happened::Bound,
+            Some(had) if !had.same_to_the_container(&lease.terms) => Happened::Changed,
+            Some(_) => return self.counters.count(Counter::Leases, "renewed"),
+        };
+        self.tell(session, happened, had, Some(&lease.terms));
     }
 
     /// The address must not be used any more.
@@ -362,10 +384,15 @@ impl Daemon {
             session.say(format_args!("loses {address}: {reason}"));
         }
         session.last_error.get_or_insert_with(|| reason.to_owned());
-        if let Some(record) = session.record(Standing::Lost) {
-            self.store.write(&record)?;
+        // The address goes whatever becomes of the file.
+        let record = session.record(Standing::Lost);
+        let written = record.map_or(Ok(()), |record| self.store.write(&record));
+        let had = session.applied.clone();
+        let changed = self.change(session, None);
+        if had.is_some() {
+            self.tell(session, Happened::Lost(why), had.as_ref(), None);
         }
-        self.change(session, None)
+        changed.and(written)
     }
 
     /// Makes the interface have what the lease says, and nothing of an earlier one.

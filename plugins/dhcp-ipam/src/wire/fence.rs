@@ -32,6 +32,19 @@ pub(crate) enum Refused {
     NoType,
 }
 
+impl Refused {
+    /// The reason in a word, for a counter.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Short => "short",
+            Self::NotAReply => "not-a-reply",
+            Self::NoCookie => "no-cookie",
+            Self::OtherClient => "other-client",
+            Self::NoType => "no-type",
+        }
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -88,6 +88,12 @@ pub(crate) fn parse(frame: &[u8]) -> Option<(Mac, Ipv4Addr, &[u8])> {
     Some((source, Ipv4Addr::from(address), message))
 }
 
+/// Whether a frame's source can be a server, or a relay, rather than this client or nobody.
+pub(crate) fn may_be_a_server(mac: Mac, address: Ipv4Addr, ours: Mac) -> bool {
+    let nobody = address.is_multicast() || address.is_broadcast() || address.is_loopback();
+    mac.is_usable() && mac != ours && !nobody
+}
+
 /// A question who has an address, from somebody who has none (RFC 5227, 2.1.1).
 pub(crate) fn arp_probe(ours: Mac, address: Ipv4Addr) -> Vec<u8> {
     let mut frame = Vec::with_capacity(42);

@@ -71,6 +71,19 @@ impl Kind {
         }
     }
 
+    /// Its name, for a counter.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Discover => "discover",
+            Self::Offer => "offer",
+            Self::Request => "request",
+            Self::Decline => "decline",
+            Self::Ack => "ack",
+            Self::Nak => "nak",
+            Self::Release => "release",
+        }
+    }
+
     /// What a server sends.
     fn of_server(number: u8) -> Option<Self> {
         [Self::Offer, Self::Ack, Self::Nak]

@@ -40,6 +40,7 @@ fn identity() -> Identity {
             options: vec![(12, b"host".to_vec())],
             request: vec![1, 3],
             probe_millis: 0,
+            on_change: None,
             wishes: Wishes::default(),
         }),
         broadcast: false,
