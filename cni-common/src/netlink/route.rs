@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use std::time::Duration;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
@@ -142,6 +142,17 @@ pub fn add(link: &Link, route: &Route) -> Request<Rtnetlink> {
 /// Adds a route; fails with `EEXIST` when there is one of this destination, table and metric, whatever its gateway.
 pub fn add_only(link: &Link, route: &Route) -> Request<Rtnetlink> {
     add(link, route).with(NLM_F_EXCL)
+}
+
+/// Adds a route in the place of the first one of this destination, table and metric, if there is one (`NLM_F_REPLACE`).
+pub fn replace(link: &Link, route: &Route) -> Request<Rtnetlink> {
+    Request::new(
+        format!("replace route {}", route.described(link)),
+        libc::RTM_NEWROUTE,
+        &route.message(link),
+    )
+    .with(NLM_F_CREATE)
+    .with(NLM_F_REPLACE)
 }
 
 /// Deletes a route; fails with `ESRCH` when there is none of this destination, gateway, link, table, metric and

@@ -11,7 +11,7 @@ use cni_common::addr::Cidr;
 use cni_common::attach::inside::{Inside, Setup, take_in};
 use cni_common::attach::ipam::Ipam;
 use cni_common::attach::namespace;
-use cni_common::attach::result::interface;
+use cni_common::attach::result::{interface, refreshed};
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
@@ -162,6 +162,11 @@ impl<'a> Attempt<'a> {
             self.raise(&bridge, &near, &far)?;
         }
         let plan = Plan::new(config, ipam.given()?)?;
+        let far = if ipam.needs_link() {
+            refreshed(&mut self.inside.rtnl, &far)?
+        } else {
+            far
+        };
         let addresses: Vec<Cidr> = plan.addresses().collect();
         self.guard(&far, Some(&plan))?;
         if config.arp_probe {

@@ -1,6 +1,6 @@
 //! The interface in the container's namespace: finding it again, and giving it another address.
 
-use cni_common::addr::{Family, Mac};
+use cni_common::addr::{Cidr, Family, Mac};
 use cni_common::attach::routes;
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
@@ -13,6 +13,9 @@ use cni_common::netns::Netns;
 use crate::lease::{Terms, Wishes};
 use crate::record::Place;
 use crate::socket;
+
+/// The least MTU of a link that has IPv6 (RFC 8200, 5).
+const IPV6_MIN_MTU: u32 = 1280;
 
 /// An interface, and a way to work on it. It keeps the namespace alive, so nobody holds it for long.
 pub(crate) struct Inside {
@@ -79,6 +82,46 @@ impl Inside {
         self.rtnl.execute(up.request()).map_err(Cause::cause)
     }
 
+    /// Whether the interface has an address.
+    pub(crate) fn has(&mut self, cidr: Cidr) -> Result<bool, Error> {
+        let addresses = self.rtnl.addresses(&self.link).map_err(Cause::cause)?;
+        Ok(addresses.iter().any(|address| address.cidr == cidr))
+    }
+
+    /// Gives it one.
+    pub(crate) fn give(&mut self, cidr: Cidr) -> Result<(), Error> {
+        let request = addr::add(&self.link, cidr).tolerate(libc::EEXIST);
+        self.rtnl.execute(request).map_err(Cause::cause)
+    }
+
+    /// Takes one away.
+    pub(crate) fn take(&mut self, cidr: Cidr) -> Result<(), Error> {
+        let request = addr::delete(&self.link, cidr).tolerate(libc::EADDRNOTAVAIL);
+        self.rtnl.execute(request).map_err(Cause::cause)
+    }
+
+    /// Gives the interface the MTU of a lease, or the `usual` one where an earlier lease had changed it. Less than IPv6
+    /// needs is for the routes alone: with it on the interface the kernel would take all IPv6 away.
+    pub(crate) fn fit(
+        &mut self,
+        old: Option<&Terms>,
+        new: Option<&Terms>,
+        usual: Option<u32>,
+    ) -> Result<(), Error> {
+        let of = |terms: Option<&Terms>| terms?.mtu.filter(|mtu| *mtu >= IPV6_MIN_MTU);
+        let wanted = match (of(old), of(new)) {
+            (_, Some(mtu)) => Some(mtu),
+            (Some(_), None) if new.is_some() => usual,
+            (_, None) => None,
+        };
+        let Some(mtu) = wanted.filter(|mtu| *mtu != self.link.mtu) else {
+            return Ok(());
+        };
+        let doing = format!("set the mtu of {} to {mtu}", self.link.name);
+        let change = self.link.change().doing(doing).mtu(mtu);
+        self.rtnl.execute(change.request()).map_err(Cause::cause)
+    }
+
     /// Replaces what one lease gave by what another gives: first the new, then the old goes, so that there is no moment
     /// without an address.
     ///
@@ -97,8 +140,9 @@ impl Inside {
             let request = addr::add(&self.link, cidr).tolerate(libc::EEXIST);
             failures.extend(self.rtnl.execute(request).err());
         }
-        for gone in old_routes.iter().filter(|each| !new_routes.contains(each)) {
-            self.delete_route(gone, &mut failures);
+        let gone = |each: &&Route| !new_routes.iter().any(|new| in_place_of(new, each));
+        for each in old_routes.iter().filter(gone) {
+            self.delete_route(each, &mut failures);
         }
         if let Some(cidr) = old_cidr.filter(|cidr| Some(*cidr) != new_cidr) {
             let request = addr::delete(&self.link, cidr).tolerate(libc::EADDRNOTAVAIL);
@@ -106,7 +150,12 @@ impl Inside {
         }
         // After the old address went: the kernel takes routes with it that name it as their source.
         for each in &new_routes {
-            let request = route::add(&self.link, each).tolerate(libc::EEXIST);
+            let stands = old_routes.iter().any(|old| in_place_of(each, old));
+            let request = if stands && !old_routes.contains(each) {
+                route::replace(&self.link, each)
+            } else {
+                route::add(&self.link, each).tolerate(libc::EEXIST)
+            };
             failures.extend(self.rtnl.execute(request).err());
         }
         match failures.into_iter().next() {
@@ -130,6 +179,12 @@ impl Inside {
             failures.extend(self.rtnl.execute(request).err());
         }
     }
+}
+
+/// Whether the kernel has only one of two routes, so that one can take the place of the other with no moment between.
+fn in_place_of(new: &Route, old: &Route) -> bool {
+    (new.dst, new.table) == (old.dst, old.table)
+        && new.priority.unwrap_or(0) == old.priority.unwrap_or(0)
 }
 
 /// The routes of a lease as the plugin that attached installed them.

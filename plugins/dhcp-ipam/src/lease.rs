@@ -8,6 +8,9 @@ use cni_common::result::{Attachment, Dns, IpConfig, Route};
 
 use crate::time::Time;
 
+/// The largest network that is no part of the Internet: 10.0.0.0/8.
+pub(crate) const SHORTEST_PREFIX: u8 = 8;
+
 /// A route that a server gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hop {
@@ -41,6 +44,8 @@ pub(crate) struct Terms {
     pub(crate) seconds: u32,
     pub(crate) t1: Option<u32>,
     pub(crate) t2: Option<u32>,
+    /// Options that were asked for and mean nothing to us, by number.
+    pub(crate) others: Vec<(u8, Vec<u8>)>,
 }
 
 /// A lease: the terms, and since when they hold.
@@ -120,7 +125,8 @@ impl Terms {
     pub(crate) fn to_attachment(&self, wishes: Wishes) -> Attachment {
         /// `RT_SCOPE_LINK`, linux/rtnetlink.h.
         const LINK: u8 = 253;
-        let wanted = |hop: &&Hop| !(wishes.no_default_route && hop.dst.is_default_route());
+        // Two halves of the Internet are a default route, too, and a server may write it so.
+        let wanted = |hop: &&Hop| !(wishes.no_default_route && hop.dst.prefix() < SHORTEST_PREFIX);
         let routes = self.routes.iter().filter(wanted).map(|hop| {
             let on_link = hop.via.is_unspecified();
             Route {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use cni_common::addr::Cidr;
 use cni_common::attach::check::{drift, listed};
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error};
@@ -46,6 +47,7 @@ impl Plugin for DhcpIpam {
             owner,
             netns: call.netns_path.clone(),
             timeout_secs: call.config.timeout_secs,
+            inform: call.config.inform,
         };
         // The daemon gives up first, and says why.
         let patience = Duration::from_secs(u64::from(call.config.timeout_secs)) + PATIENCE;
@@ -55,11 +57,10 @@ impl Plugin for DhcpIpam {
 
     fn check(&self, call: &Call<Config>) -> Result<(), Error> {
         let previous = call.required_previous()?;
-        let (terms, state) = lease(ask(&call.config, &Request::Show(call.owner()), PATIENCE)?)?;
-        let cidr = terms.cidr();
-        if !["BOUND", "RENEWING", "REBINDING"].contains(&state.as_str()) {
-            return Err(drift("the state of the lease", "BOUND", state));
-        }
+        let cidr = match call.config.inform {
+            Some(cidr) => cidr,
+            None => leased(call)?,
+        };
         if !previous.ips.iter().any(|ip| ip.address == cidr) {
             let found: Vec<String> = previous
                 .ips
@@ -150,6 +151,15 @@ fn ask(config: &Config, request: &Request, patience: Duration) -> Result<Answer,
         }
         other => other,
     }
+}
+
+/// The address that the daemon keeps for the container.
+fn leased(call: &Call<Config>) -> Result<Cidr, Error> {
+    let (terms, state) = lease(ask(&call.config, &Request::Show(call.owner()), PATIENCE)?)?;
+    if ["BOUND", "RENEWING", "REBINDING"].contains(&state.as_str()) {
+        return Ok(terms.cidr());
+    }
+    Err(drift("the state of the lease", "BOUND", state))
 }
 
 fn lease(answer: Answer) -> Result<(Terms, String), Error> {

@@ -39,6 +39,8 @@ pub(crate) struct Place {
     /// Cookies and times since boot mean nothing in another boot.
     pub(crate) boot: String,
     pub(crate) mac: Mac,
+    /// The interface's MTU before a server said another.
+    pub(crate) mtu: Option<u32>,
 }
 
 /// A lease and all that is needed to go on with it.
@@ -128,17 +130,30 @@ pub(crate) fn program(text: &str) -> Result<String, Invalid> {
     })
 }
 
+fn options_to_json(options: &[(u8, Vec<u8>)]) -> Vec<Json> {
+    let one = |(code, data): &(u8, Vec<u8>)| {
+        ObjectWriter::default()
+            .with("code", u32::from(*code))
+            .with("hex", hex(data))
+            .into()
+    };
+    options.iter().map(one).collect()
+}
+
+fn read_options(object: &Object<'_>) -> Option<Vec<(u8, Vec<u8>)>> {
+    let read = |item: Value<'_>| {
+        let item = item.object()?;
+        let code = u8::try_from(item.unsigned("code", 255)?).ok()?;
+        Some((code, item.parse_with("hex", unhex).unwrap_or_default()))
+    };
+    object.items("options").into_iter().map(read).collect()
+}
+
 impl Settings {
     pub(crate) fn to_json(&self) -> ObjectWriter {
-        let options = self.options.iter().map(|(code, data)| {
-            ObjectWriter::default()
-                .with("code", u32::from(*code))
-                .with("hex", hex(data))
-                .into()
-        });
         ObjectWriter::default()
             .with("clientId", hex(&self.client_id))
-            .with_list("options", options.collect())
+            .with_list("options", options_to_json(&self.options))
             .with("request", hex(&self.request))
             .with("arpProbeMs", self.probe_millis)
             .with_some("onChange", self.on_change.as_deref())
@@ -147,15 +162,9 @@ impl Settings {
     }
 
     pub(crate) fn read(object: &Object<'_>) -> Option<Self> {
-        let mut options = Vec::new();
-        for item in object.items("options") {
-            let item = item.object()?;
-            let code = u8::try_from(item.unsigned("code", 255)?).ok()?;
-            options.push((code, item.parse_with("hex", unhex).unwrap_or_default()));
-        }
         Some(Self {
             client_id: object.parse_with("clientId", unhex)?,
-            options,
+            options: read_options(object)?,
             request: object.parse_with("request", unhex).unwrap_or_default(),
             probe_millis: object.unsigned("arpProbeMs", 60_000).unwrap_or(0),
             on_change: object.parse_with("onChange", program),
@@ -191,6 +200,7 @@ impl Terms {
             .with("leaseSeconds", self.seconds)
             .with_some("t1Seconds", self.t1)
             .with_some("t2Seconds", self.t2)
+            .with_list("options", options_to_json(&self.others))
     }
 
     pub(crate) fn read(object: &Object<'_>) -> Option<Self> {
@@ -220,6 +230,7 @@ impl Terms {
             seconds: object.unsigned("leaseSeconds", u32::MAX)?,
             t1: object.unsigned("t1Seconds", u32::MAX),
             t2: object.unsigned("t2Seconds", u32::MAX),
+            others: read_options(object)?,
         })
     }
 }
@@ -273,6 +284,7 @@ impl Record {
             .with_some("cookie", self.place.cookie.map(|cookie| cookie.to_string()))
             .with("boot", self.place.boot.as_str())
             .with("mac", self.place.mac.to_string())
+            .with_some("mtu", self.place.mtu)
             .with("settings", self.settings.to_json())
             .with("lease", self.lease.terms.to_json())
             .with("since", number(self.wall))
@@ -311,6 +323,7 @@ impl Record {
                 cookie: large(object, "cookie"),
                 boot: object.text("boot")?.to_owned(),
                 mac: object.parse("mac")?,
+                mtu: object.unsigned("mtu", u32::MAX),
             },
             settings: Rc::new(Settings::read(&object.object("settings")?)?),
             lease: Lease::new(

@@ -7,5 +7,6 @@ mod killed;
 mod life;
 mod many;
 mod servers;
+mod terms;
 mod trouble;
 mod world;

@@ -63,32 +63,22 @@ impl World {
         Self { host, server }
     }
 
-    /// dnsmasq with addresses from `first` to `last`; once it serves.
+    /// dnsmasq with addresses from `first` to `last`, and all that a lease may have; once it serves.
     #[track_caller]
     pub(crate) fn dnsmasq(&self, first: u8, last: u8) -> Process {
-        let range = format!("--dhcp-range=10.240.0.{first},10.240.0.{last},255.255.255.0,2m");
-        let process = self.server.spawn([
-            "dnsmasq",
-            "--no-daemon",
-            "--conf-file=/dev/null",
-            "--user=root",
-            "--group=root",
-            "--port=0",
-            "--interface=eth0",
-            "--bind-interfaces",
-            "--no-ping",
-            "--pid-file=",
-            "--dhcp-authoritative",
-            "--log-dhcp",
-            "--dhcp-leasefile=/run/dnsmasq.leases",
+        let options = [
             "--dhcp-option=option:dns-server,10.240.0.53",
             "--dhcp-option=option:domain-name,lab.example",
             "--dhcp-option=119,lab.example,example",
             "--dhcp-option=26,1400",
-            &range,
-        ]);
-        process.until_output_has("sockets bound exclusively", SOON);
-        process
+        ];
+        self.dnsmasq_with((first, last), &options)
+    }
+
+    /// dnsmasq with these options and no others.
+    #[track_caller]
+    pub(crate) fn dnsmasq_with(&self, range: (u8, u8), options: &[&str]) -> Process {
+        dnsmasq_on(&self.server, range, options)
     }
 
     /// A container with an interface `eth0` on the bridge, down and without an address.
@@ -144,6 +134,31 @@ impl World {
     pub(crate) fn metrics(&self) -> String {
         self.said(&["metrics"])
     }
+}
+
+/// dnsmasq in a container whose `eth0` has an address of 10.240.0.0/24.
+#[track_caller]
+pub(crate) fn dnsmasq_on(server: &Container, (first, last): (u8, u8), options: &[&str]) -> Process {
+    let range = format!("--dhcp-range=10.240.0.{first},10.240.0.{last},255.255.255.0,2m");
+    let usual = [
+        "dnsmasq",
+        "--no-daemon",
+        "--conf-file=/dev/null",
+        "--user=root",
+        "--group=root",
+        "--port=0",
+        "--interface=eth0",
+        "--bind-interfaces",
+        "--no-ping",
+        "--pid-file=",
+        "--dhcp-authoritative",
+        "--log-dhcp",
+        "--dhcp-leasefile=/run/dnsmasq.leases",
+        &range,
+    ];
+    let process = server.spawn([&usual[..], options].concat());
+    process.until_output_has("sockets bound exclusively", SOON);
+    process
 }
 
 /// A configuration for the plugin alone.

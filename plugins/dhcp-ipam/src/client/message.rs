@@ -74,6 +74,11 @@ impl<R: FnMut() -> u32> Client<R> {
         self.question(Kind::Request, address, now)
     }
 
+    /// INFORM: the address is in `ciaddr`, and no lease is asked for.
+    pub(super) fn inform_message(&self, address: Ipv4Addr, now: Time) -> Outgoing {
+        self.question(Kind::Inform, address, now)
+    }
+
     pub(super) fn decline_message(&self, terms: &Terms, now: Time) -> Outgoing {
         let mut message = self.message(Kind::Decline, Ipv4Addr::UNSPECIFIED, now);
         message.options.extend([

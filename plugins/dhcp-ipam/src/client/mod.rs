@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use cni_common::addr::Mac;
 
-use crate::lease::Lease;
+use crate::lease::{Lease, Terms};
 use crate::record::Settings;
 use crate::time::Time;
 use crate::wire::Outgoing;
@@ -70,6 +70,8 @@ pub(crate) enum Output {
     },
     /// Ask with ARP whether somebody has the address; [`Client::address_in_use`] if so.
     Probe(Ipv4Addr),
+    /// What there is to know for a client that has an address of its own.
+    Informed(Terms),
     /// A lease began, or goes on, perhaps with other terms.
     Bound(Lease),
     /// The address must not be used from now on.
@@ -137,6 +139,19 @@ impl<R: FnMut() -> u32> Client<R> {
     pub(crate) fn start(identity: Identity, policy: Policy, random: R, now: Time) -> Self {
         let mut client = Self::new(identity, policy, random, now);
         client.discover(now);
+        client
+    }
+
+    /// Has an address of its own and asks for the rest: INFORM (RFC 2131, 3.4).
+    pub(crate) fn inform(
+        identity: Identity,
+        policy: Policy,
+        random: R,
+        address: Ipv4Addr,
+        now: Time,
+    ) -> Self {
+        let mut client = Self::new(identity, policy, random, now);
+        client.send_inform(address, 0, now);
         client
     }
 
@@ -218,6 +233,7 @@ impl<R: FnMut() -> u32> Client<R> {
             | State::Selecting { .. }
             | State::Requesting { .. }
             | State::Rebooting { .. }
+            | State::Informing { .. }
             | State::Bound { .. }
             | State::Renewing { .. }
             | State::Rebinding { .. } => None,

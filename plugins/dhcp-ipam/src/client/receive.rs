@@ -4,7 +4,7 @@ use core::fmt;
 use core::net::Ipv4Addr;
 
 use super::state::State;
-use super::{Client, Lost};
+use super::{Client, Lost, Output};
 use crate::lease::{Lease, Terms};
 use crate::time::Time;
 use crate::wire::{Kind, Reply};
@@ -81,6 +81,7 @@ impl<R: FnMut() -> u32> Client<R> {
                     | Kind::Offer
                     | Kind::Request
                     | Kind::Decline
+                    | Kind::Inform
                     | Kind::Release => Err(self.unexpected()),
                 }
             }
@@ -97,8 +98,15 @@ impl<R: FnMut() -> u32> Client<R> {
                     | Kind::Offer
                     | Kind::Request
                     | Kind::Decline
+                    | Kind::Inform
                     | Kind::Release => Err(self.unexpected()),
                 }
+            }
+            State::Informing { .. } if reply.kind == Kind::Ack => {
+                let terms = terms(reply)?;
+                self.outputs.push_back(Output::Informed(terms));
+                self.state = State::Stopped;
+                Ok(())
             }
             State::Renewing { lease, since, .. } => {
                 let (asked, address, since) = (lease.terms.server, lease.terms.address, *since);
@@ -112,6 +120,7 @@ impl<R: FnMut() -> u32> Client<R> {
             State::Stopped
             | State::Waiting { .. }
             | State::Selecting { .. }
+            | State::Informing { .. }
             | State::Probing { .. }
             | State::Bound { .. } => Err(self.unexpected()),
         }
@@ -141,9 +150,12 @@ impl<R: FnMut() -> u32> Client<R> {
                 self.tried.words.clone_from(&reply.words);
                 Ok(())
             }
-            Kind::Discover | Kind::Offer | Kind::Request | Kind::Decline | Kind::Release => {
-                Err(self.unexpected())
-            }
+            Kind::Discover
+            | Kind::Offer
+            | Kind::Request
+            | Kind::Decline
+            | Kind::Inform
+            | Kind::Release => Err(self.unexpected()),
         }
     }
 

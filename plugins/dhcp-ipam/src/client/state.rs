@@ -37,6 +37,12 @@ pub(super) enum State {
         since: Time,
         resend: Time,
     },
+    /// INFORM was sent from an address of our own.
+    Informing {
+        address: Ipv4Addr,
+        sent: u32,
+        resend: Time,
+    },
     /// The server granted it; does another host have it?
     Probing {
         lease: Lease,
@@ -67,6 +73,7 @@ impl State {
             Self::Selecting { .. } => "SELECTING",
             Self::Requesting { .. } | Self::Probing { .. } => "REQUESTING",
             Self::Rebooting { .. } => "REBOOTING",
+            Self::Informing { .. } => "INFORMING",
             Self::Bound { .. } => "BOUND",
             Self::Renewing { .. } => "RENEWING",
             Self::Rebinding { .. } => "REBINDING",
@@ -84,6 +91,7 @@ impl State {
             | Self::Selecting { .. }
             | Self::Requesting { .. }
             | Self::Rebooting { .. }
+            | Self::Informing { .. }
             | Self::Probing { .. } => None,
         }
     }
@@ -99,7 +107,8 @@ impl State {
             | Self::Waiting { .. }
             | Self::Selecting { .. }
             | Self::Requesting { .. }
-            | Self::Rebooting { .. } => self.lease(),
+            | Self::Rebooting { .. }
+            | Self::Informing { .. } => self.lease(),
         }
     }
 
@@ -109,7 +118,8 @@ impl State {
             Self::Waiting { until } => Some(*until),
             Self::Selecting { resend, .. }
             | Self::Requesting { resend, .. }
-            | Self::Rebooting { resend, .. } => Some(*resend),
+            | Self::Rebooting { resend, .. }
+            | Self::Informing { resend, .. } => Some(*resend),
             Self::Probing { again, until, .. } => Some(again.map_or(*until, |at| at.min(*until))),
             Self::Bound { renew, .. } => Some(*renew),
             Self::Renewing { lease, resend, .. } => Some((*resend).min(lease.t2())),
@@ -153,6 +163,10 @@ impl<R: FnMut() -> u32> Client<R> {
             } => {
                 let (address, sent, since) = (*address, *sent, *since);
                 self.send_reboot(address, sent, since, now);
+            }
+            State::Informing { address, sent, .. } => {
+                let (address, sent) = (*address, *sent);
+                self.send_inform(address, sent, now);
             }
             State::Probing { lease, until, .. } if now >= *until => {
                 let lease = lease.clone();
@@ -251,6 +265,18 @@ impl<R: FnMut() -> u32> Client<R> {
             address,
             sent: sent.saturating_add(1),
             since,
+            resend,
+        };
+    }
+
+    pub(super) fn send_inform(&mut self, address: Ipv4Addr, sent: u32, now: Time) {
+        let message = self.inform_message(address, now);
+        let from = address;
+        self.outputs.push_back(Output::Broadcast { from, message });
+        let resend = now.after(self.backoff(sent));
+        self.state = State::Informing {
+            address,
+            sent: sent.saturating_add(1),
             resend,
         };
     }

@@ -1,11 +1,12 @@
 //! The keys under `ipam`, those of the Go plugin among them.
 
+mod address;
 mod options;
 mod registry;
 
 use std::path::PathBuf;
 
-use cni_common::addr::Mac;
+use cni_common::addr::{Cidr, Mac};
 use cni_common::config::{Configuration, Input};
 use cni_common::env::Command;
 use cni_common::ident::Invalid;
@@ -60,6 +61,8 @@ pub(crate) struct Config {
     /// Whether a daemon is started where none listens.
     pub(crate) start: bool,
     pub(crate) timeout_secs: u32,
+    /// The address that the container has by other means, and asks only for the rest.
+    pub(crate) inform: Option<Cidr>,
     client_id: ClientId,
     options: Vec<(u8, Vec<u8>)>,
     request: Vec<u8>,
@@ -75,6 +78,7 @@ impl Default for Config {
             state: PathBuf::from(store::DIRECTORY),
             start: true,
             timeout_secs: PATIENCE,
+            inform: None,
             client_id: ClientId::Hash,
             options: Vec::new(),
             request: REQUEST.to_vec(),
@@ -104,6 +108,7 @@ impl Configuration for Config {
                 .and_then(|value| value.bool())
                 .unwrap_or(true),
             timeout_secs: within(&ipam, "timeoutSecs", 1..=600).unwrap_or(PATIENCE),
+            inform: address::of_its_own(input, &ipam),
             client_id: ipam
                 .parse_with("clientId", ClientId::parse)
                 .unwrap_or(ClientId::Hash),

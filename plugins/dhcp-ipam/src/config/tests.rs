@@ -149,6 +149,42 @@ fn client_identifiers_are_short_and_stable() {
 }
 
 #[test]
+fn with_inform_the_address_is_the_runtimes_or_the_configurations() {
+    let own = |ipam: &str, args: &str| {
+        let (config, finished) = read(ipam, args);
+        (config.inform.map(|cidr| cidr.to_string()), finished)
+    };
+    let with = r#"{"inform":true,"address":"10.0.0.5/24"}"#;
+    assert_eq!(own(with, "").0.as_deref(), Some("10.0.0.5/24"));
+    assert_eq!(
+        own(with, "IP=10.0.0.6/24").0.as_deref(),
+        Some("10.0.0.6/24")
+    );
+    assert_eq!(own(r#"{"address":"10.0.0.5/24"}"#, "").0, None);
+    for (ipam, args, reason) in [
+        (
+            r#"{"inform":true}"#,
+            "",
+            "ipam.inform: wants an IPv4 address",
+        ),
+        (
+            r#"{"inform":true,"address":"fd00::1/64"}"#,
+            "",
+            "must be an IPv4 address",
+        ),
+        (
+            r#"{"inform":true,"address":"127.0.0.1/8"}"#,
+            "",
+            "ipam.address: ",
+        ),
+        (with, "IP=10.0.0.6", "CNI_ARGS: IP: "),
+    ] {
+        let refused = own(ipam, args).1.unwrap_err();
+        assert!(refused.contains(reason), "{refused}");
+    }
+}
+
+#[test]
 fn all_that_cannot_be_is_named_at_once() {
     let (_, refused) = read(
         r#"{"daemonSocketPath":"run","timeoutSecs":0,"arpProbeMs":-1,"clientId":"hex:f","priority":-1,

@@ -2,6 +2,7 @@
 
 pub(crate) mod command;
 
+use cni_common::addr::Cidr;
 use cni_common::code::Code;
 use cni_common::config::Valid;
 use cni_common::error::Error;
@@ -24,6 +25,8 @@ pub(crate) enum Request {
         netns: String,
         settings: Settings,
         timeout_secs: u32,
+        /// An address that it has by other means.
+        inform: Option<Cidr>,
     },
     /// The end of an attachment.
     Del(Owner),
@@ -87,9 +90,11 @@ impl Request {
                 netns,
                 settings,
                 timeout_secs,
+                inform,
             } => begin(owner)
                 .with("netns", netns.as_str())
                 .with("timeoutSecs", *timeout_secs)
+                .with_some("inform", inform.map(|cidr| cidr.to_string()))
                 .with("settings", settings.to_json()),
             Self::Del(owner) | Self::Show(owner) | Self::Renew(owner) | Self::Describe(owner) => {
                 begin(owner)
@@ -131,6 +136,7 @@ impl Request {
                 netns: object.text("netns")?.to_owned(),
                 settings: Settings::read(&object.object("settings")?)?,
                 timeout_secs: object.unsigned("timeoutSecs", 600)?,
+                inform: object.parse("inform"),
             }),
             "del" => Some(Self::Del(read_owner(object)?)),
             "show" => Some(Self::Show(read_owner(object)?)),

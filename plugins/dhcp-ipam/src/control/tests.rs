@@ -49,6 +49,7 @@ fn terms() -> Terms {
         seconds: 100,
         t1: Some(40),
         t2: None,
+        others: vec![(42, vec![10, 0, 0, 9])],
     }
 }
 
@@ -60,6 +61,7 @@ fn record() -> Record {
             cookie: Some(u64::MAX),
             boot: String::from("a"),
             mac: Mac([2, 0, 0, 0, 0, 7]),
+            mtu: Some(1500),
         },
         settings: settings().into(),
         lease: Lease {
@@ -81,6 +83,7 @@ fn requests_come_over_as_they_were() {
             netns: String::from("/run/netns/c1"),
             settings: settings(),
             timeout_secs: 30,
+            inform: Some("10.0.0.5/24".parse().unwrap()),
         },
         Request::Del(owner()),
         Request::Show(owner()),

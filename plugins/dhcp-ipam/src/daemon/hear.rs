@@ -6,7 +6,7 @@ use super::Daemon;
 use super::counters::Counter;
 use super::poll::now;
 use crate::client::Ignored;
-use crate::wire::{self, Kind, frame};
+use crate::wire::{self, Asked, Kind, frame};
 
 /// How many packets of one session are read before others have their turn.
 const TURN: usize = 32;
@@ -33,7 +33,13 @@ impl Daemon {
                 let Some(client) = &mut session.client else {
                     return;
                 };
-                let reply = match wire::read(message, client.mac()) {
+                let asked = Asked {
+                    mac: client.mac(),
+                    request: &session.settings.request,
+                    informed: session.inform,
+                    largest: session.place.mtu,
+                };
+                let reply = match wire::read(message, &asked) {
                     Ok(reply) => reply,
                     Err(why) => {
                         daemon.counters.count(Counter::Ignored, why.word());

@@ -9,6 +9,7 @@ mod event;
 mod failure;
 mod hear;
 mod hook;
+mod inform;
 mod listener;
 mod options;
 mod poll;

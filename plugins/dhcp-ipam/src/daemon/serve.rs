@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use cni_common::addr::Cidr;
 use cni_common::code::Code;
 use cni_common::config::Valid;
 use cni_common::error::Error;
@@ -116,13 +117,14 @@ impl Daemon {
                 netns,
                 settings,
                 timeout_secs,
+                inform,
             } => {
                 let waiter = Waiter {
                     connection: id,
                     deadline: now().after_secs(timeout_secs),
                     secs: timeout_secs,
                 };
-                match self.add(owner, netns, Rc::new(settings), waiter) {
+                match self.add(owner, netns, Rc::new(settings), inform, waiter) {
                     // The answer comes with the lease.
                     Ok(()) => return,
                     Err(error) => Answer::failed(&error),
@@ -187,6 +189,7 @@ impl Daemon {
         owner: Owner,
         netns: String,
         settings: Rc<Settings>,
+        inform: Option<Cidr>,
         waiter: Waiter,
     ) -> Result<(), Error> {
         if let Some(program) = &settings.on_change {
@@ -198,13 +201,30 @@ impl Daemon {
         }
         let mut inside = Inside::open(&self.options.netns(&netns), &owner.ifname)?;
         inside.raise()?;
+        let mut known = self.names.get(&owner).copied();
+        let before = known.and_then(|id| self.sessions.get(&id));
+        if let Some(other) = before.filter(|session| session.inform != inform) {
+            // It was configured otherwise: what it was given so goes back.
+            let id = other.id;
+            self.release(id);
+            known = None;
+        }
+        // A server may have changed the MTU of this interface.
+        let before = known.and_then(|id| self.sessions.get(&id));
+        let same = before.filter(|session| inside.is(&session.place, &self.boot));
+        let mtu = same.and_then(|session| session.place.mtu);
+        let lent = same.is_some_and(|session| session.lent);
         let place = Place {
             netns,
             cookie: inside.cookie,
             boot: self.boot.clone(),
             mac: inside.mac,
+            mtu: Some(mtu.unwrap_or(inside.link.mtu)),
         };
-        let known = self.names.get(&owner).copied();
+        let lent = match inform {
+            Some(cidr) => Self::lend(&mut inside, cidr)? || lent,
+            None => false,
+        };
         let id = known.unwrap_or_else(|| self.number());
         if known.is_none() {
             self.names.insert(owner.clone(), id);
@@ -216,6 +236,8 @@ impl Daemon {
             let here = inside.is(&session.place, &daemon.boot);
             session.settings = settings;
             session.place = place;
+            session.inform = inform;
+            session.lent = lent;
             daemon.attach(session, here);
         });
         Ok(())

@@ -4,7 +4,7 @@ use core::net::Ipv4Addr;
 use std::net::UdpSocket;
 use std::rc::Rc;
 
-use cni_common::addr::Mac;
+use cni_common::addr::{Cidr, Mac};
 use cni_common::code::Code;
 use cni_common::error::{Error, Step};
 use cni_common::log;
@@ -53,6 +53,10 @@ pub(super) struct Session {
     /// What the interface has of us.
     pub(super) applied: Option<Rc<Terms>>,
     pub(super) server_mac: Option<Mac>,
+    /// The address of its own, where it has one and asks for the rest alone.
+    pub(super) inform: Option<Cidr>,
+    /// Whether the interface has that address of us, for as long as it asks.
+    pub(super) lent: bool,
     pub(super) waiters: Vec<Waiter>,
     /// Under which deadline it stands in the daemon's list.
     pub(super) due: Option<Time>,
@@ -71,6 +75,8 @@ impl Session {
             lease: None,
             applied: None,
             server_mac: None,
+            inform: None,
+            lent: false,
             waiters: Vec::new(),
             due: None,
             last_error: None,

@@ -1,8 +1,10 @@
 //! What happens to a session: its beginning and end, time, and what its client wants done.
 
+use core::net::IpAddr;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use cni_common::addr::Cidr;
 use cni_common::code::Code;
 use cni_common::error::Error;
 
@@ -37,6 +39,7 @@ impl Daemon {
             self.deadlines.remove(&(due, Due::Session(id)));
         }
         if session.client.is_none() && session.lease.is_none() {
+            self.take_back(&mut session);
             self.names.remove(&session.owner);
             return;
         }
@@ -97,7 +100,7 @@ impl Daemon {
         (session, standing)
     }
 
-    fn inside(&self, session: &Session) -> Result<Inside, Error> {
+    pub(super) fn inside(&self, session: &Session) -> Result<Inside, Error> {
         session.inside(&self.options.netns(&session.place.netns))
     }
 
@@ -107,6 +110,11 @@ impl Daemon {
         let identity = session.identity(self.options.broadcast);
         let policy = session.policy(self.options.policy);
         let random: fn() -> u32 = random::number;
+        if let Some(IpAddr::V4(address)) = session.inform.map(Cidr::address) {
+            let client = Client::inform(identity, policy, random, address, time);
+            session.client = Some(client);
+            return;
+        }
         let lease = session.lease.as_ref().map(|(lease, _)| lease.clone());
         match &session.client {
             Some(client) if here => {
@@ -131,7 +139,13 @@ impl Daemon {
     fn grant(&mut self, session: &mut Session, lease: &Lease) {
         let waiters = core::mem::take(&mut session.waiters);
         if !waiters.is_empty() {
-            // The plugin that attaches gives it to the interface.
+            // The plugin that attaches gives it to the interface, and knows nothing of its MTU.
+            let fitted = self
+                .inside(session)
+                .and_then(|mut inside| inside.fit(None, Some(&lease.terms), session.place.mtu));
+            if let Err(error) = fitted {
+                session.complain(&error);
+            }
             session.applied = Some(lease.terms.clone());
         }
         let answer = Answer::Lease {
@@ -259,6 +273,10 @@ impl Daemon {
                     Ok(())
                 }
                 Output::Lost(why) => self.lost(session, why),
+                Output::Informed(terms) => {
+                    self.informed(session, terms);
+                    Ok(())
+                }
                 Output::Broadcast { .. } | Output::Unicast { .. } | Output::Probe(_) => {
                     self.send(session, output)
                 }
@@ -309,7 +327,7 @@ impl Daemon {
                 }
                 session.probe(address)
             }
-            Output::Bound(_) | Output::Lost(_) => Ok(()),
+            Output::Bound(_) | Output::Lost(_) | Output::Informed(_) => Ok(()),
         }
     }
 
@@ -404,7 +422,12 @@ impl Daemon {
             new.as_deref(),
             session.settings.wishes,
         );
+        let fitted = inside.fit(
+            session.applied.as_deref(),
+            new.as_deref(),
+            session.place.mtu,
+        );
         session.applied = new;
-        changed
+        changed.and(fitted)
     }
 }

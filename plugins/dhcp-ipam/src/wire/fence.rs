@@ -4,11 +4,10 @@ use core::fmt;
 use core::net::Ipv4Addr;
 use std::collections::BTreeMap;
 
-use cni_common::addr::Mac;
 use dhcproto::v4::{Decodable, Decoder, Message, Opcode};
 
 use super::options::Options;
-use super::{Kind, Reply, code, shown};
+use super::{Asked, Kind, Reply, code, shown};
 
 /// The fixed part of a message, and the magic cookie at its end (RFC 2131, section 2).
 const FIXED: usize = 240;
@@ -58,7 +57,7 @@ impl fmt::Display for Refused {
 }
 
 /// Reads what came from a server.
-pub(crate) fn read(bytes: &[u8], ours: Mac) -> Result<Reply, Refused> {
+pub(crate) fn read(bytes: &[u8], asked: &Asked<'_>) -> Result<Reply, Refused> {
     let (fixed, rest) = bytes.split_at_checked(FIXED).ok_or(Refused::Short)?;
     if !fixed.ends_with(&COOKIE) {
         return Err(Refused::NoCookie);
@@ -67,7 +66,7 @@ pub(crate) fn read(bytes: &[u8], ours: Mac) -> Result<Reply, Refused> {
     if !fixed.starts_with(&[2, 1, 6]) {
         return Err(Refused::NotAReply);
     }
-    if fixed.get(28..34) != Some(&ours.0[..]) {
+    if fixed.get(28..34) != Some(&asked.mac.0[..]) {
         return Err(Refused::OtherClient);
     }
     let mut raw = BTreeMap::new();
@@ -96,7 +95,11 @@ pub(crate) fn read(bytes: &[u8], ours: Mac) -> Result<Reply, Refused> {
         kind,
         xid: header.xid(),
         server,
-        terms: options.terms(header.yiaddr(), server.unwrap_or(Ipv4Addr::UNSPECIFIED)),
+        terms: options.terms(
+            header.yiaddr(),
+            server.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            asked,
+        ),
         words: options.text(code::MESSAGE).map(|text| shown(&text)),
     })
 }

@@ -11,6 +11,8 @@ mod send;
 
 use core::net::Ipv4Addr;
 
+use cni_common::addr::{Cidr, Mac};
+
 pub(crate) use fence::read;
 pub(crate) use send::Outgoing;
 
@@ -56,6 +58,7 @@ pub(crate) enum Kind {
     Ack,
     Nak,
     Release,
+    Inform,
 }
 
 impl Kind {
@@ -68,6 +71,7 @@ impl Kind {
             Self::Ack => 5,
             Self::Nak => 6,
             Self::Release => 7,
+            Self::Inform => 8,
         }
     }
 
@@ -81,6 +85,7 @@ impl Kind {
             Self::Ack => "ack",
             Self::Nak => "nak",
             Self::Release => "release",
+            Self::Inform => "inform",
         }
     }
 
@@ -90,6 +95,19 @@ impl Kind {
             .into_iter()
             .find(|kind| kind.number() == number)
     }
+}
+
+/// What a client wants to know of a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// Whose message it must be.
+    pub(crate) mac: Mac,
+    /// The options that were asked for; of those that are not understood here the bytes are kept.
+    pub(crate) request: &'a [u8],
+    /// The address that a client has already, which only asks for the rest (RFC 2131, 3.4).
+    pub(crate) informed: Option<Cidr>,
+    /// The largest MTU that the link can have.
+    pub(crate) largest: Option<u32>,
 }
 
 /// A message of a server, as far as it could be understood.

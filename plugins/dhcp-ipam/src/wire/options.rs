@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use cni_common::addr::Cidr;
 use dhcproto::v4::{Decodable, Decoder, DhcpOption, Encodable, Encoder};
 
-use super::{code, shown};
-use crate::lease::{Hop, Terms};
+use super::{Asked, code, shown};
+use crate::lease::{Hop, SHORTEST_PREFIX, Terms};
 
 /// How many routes, name servers and search domains are taken: more than there is use for.
 const MOST: usize = 64;
@@ -15,6 +15,30 @@ const MOST: usize = 64;
 const UNSTATED: u32 = 3600;
 /// No interface below these (RFC 791, and what a loopback has).
 const MTU: core::ops::RangeInclusive<u16> = 576..=65_535;
+
+/// How many bytes of options are kept that mean nothing to us.
+const OTHERS: usize = 1024;
+/// What is not kept as bytes: it is in the terms, or is the protocol's own.
+const UNDERSTOOD: [u8; 18] = [
+    code::SUBNET_MASK,
+    code::ROUTERS,
+    code::DNS,
+    code::DOMAIN,
+    code::MTU,
+    code::STATIC_ROUTES,
+    code::REQUESTED_ADDRESS,
+    code::LEASE_TIME,
+    code::OVERLOAD,
+    code::MESSAGE_TYPE,
+    code::SERVER,
+    code::MESSAGE,
+    code::T1,
+    code::T2,
+    code::CLIENT_ID,
+    code::SEARCH,
+    code::CLASSLESS_ROUTES,
+    code::CLASSLESS_ROUTES_MICROSOFT,
+];
 
 /// The options of a message by their code.
 pub(super) struct Options(BTreeMap<u8, Vec<u8>>);
@@ -143,26 +167,26 @@ impl Options {
     }
 
     /// The lease of an OFFER or ACK.
-    pub(super) fn terms(&self, address: Ipv4Addr, server: Ipv4Addr) -> Result<Terms, &'static str> {
-        let mask = self
-            .address(code::SUBNET_MASK)
-            .ok_or("it has no subnet mask")?;
-        let prefix = u32::from(mask).leading_ones();
-        if prefix == 0 || u32::from(mask).checked_shl(prefix).unwrap_or(0) != 0 {
-            return Err("its subnet mask is none");
-        }
-        let prefix = u8::try_from(prefix).map_err(|_| "its subnet mask is none")?;
-        let cidr = Cidr::new(IpAddr::V4(address), prefix).ok_or("its subnet mask is none")?;
-        if cidr.unusable().is_some() || address.is_link_local() {
-            return Err("its address is none that an interface can have");
-        }
-        let seconds = self.number(code::LEASE_TIME).unwrap_or(UNSTATED);
-        if seconds == 0 {
-            return Err("its lease is over at once");
-        }
+    pub(super) fn terms(
+        &self,
+        address: Ipv4Addr,
+        server: Ipv4Addr,
+        asked: &Asked<'_>,
+    ) -> Result<Terms, &'static str> {
+        let (address, prefix, seconds) = match asked.informed {
+            // An address of its own, which no server ends.
+            Some(cidr) => match cidr.address() {
+                IpAddr::V4(address) => (address, cidr.prefix(), u32::MAX),
+                IpAddr::V6(_) => return Err("its address is none of DHCP's"),
+            },
+            None => (address, self.prefix(address)?, self.seconds()?),
+        };
         let routers = self.addresses(code::ROUTERS);
         let mtu = match self.decoded(code::MTU) {
-            Some(DhcpOption::InterfaceMtu(mtu)) if MTU.contains(&mtu) => Some(u32::from(mtu)),
+            Some(DhcpOption::InterfaceMtu(mtu)) if MTU.contains(&mtu) => {
+                // What a link cannot carry would be lost, not cut.
+                Some(u32::from(mtu).min(asked.largest.unwrap_or(u32::MAX)))
+            }
             _ => None,
         };
         Ok(Terms {
@@ -178,7 +202,52 @@ impl Options {
             seconds,
             t1: self.number(code::T1),
             t2: self.number(code::T2),
+            others: self.others(asked.request),
         })
+    }
+
+    fn prefix(&self, address: Ipv4Addr) -> Result<u8, &'static str> {
+        let mask = self
+            .address(code::SUBNET_MASK)
+            .ok_or("it has no subnet mask")?;
+        let prefix = u32::from(mask).leading_ones();
+        if prefix == 0 || u32::from(mask).checked_shl(prefix).unwrap_or(0) != 0 {
+            return Err("its subnet mask is none");
+        }
+        let prefix = u8::try_from(prefix).map_err(|_| "its subnet mask is none")?;
+        if prefix < SHORTEST_PREFIX {
+            return Err("its subnet mask is that of a part of the Internet");
+        }
+        let cidr = Cidr::new(IpAddr::V4(address), prefix).ok_or("its subnet mask is none")?;
+        if cidr.unusable().is_some() || address.is_link_local() {
+            return Err("its address is none that an interface can have");
+        }
+        Ok(prefix)
+    }
+
+    fn seconds(&self) -> Result<u32, &'static str> {
+        match self.number(code::LEASE_TIME).unwrap_or(UNSTATED) {
+            0 => Err("its lease is over at once"),
+            seconds => Ok(seconds),
+        }
+    }
+
+    /// The bytes of the options that were asked for and mean nothing to us.
+    fn others(&self, request: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        let mut room = OTHERS;
+        let found = request
+            .iter()
+            .filter(|number| !UNDERSTOOD.contains(number))
+            .filter_map(|number| Some((*number, self.raw(*number)?.to_vec())));
+        found
+            .take_while(|(_, data)| match room.checked_sub(data.len()) {
+                Some(left) => {
+                    room = left;
+                    true
+                }
+                None => false,
+            })
+            .collect()
     }
 }
 

@@ -12,6 +12,13 @@ use crate::wire::{Outgoing, code};
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 7]);
 const SERVER: [u8; 4] = [10, 0, 0, 1];
 
+const ASKED: Asked<'_> = Asked {
+    mac: MAC,
+    request: &[],
+    informed: None,
+    largest: None,
+};
+
 /// A reply with these options, as they stand on the wire.
 fn packet(options: &[u8]) -> Vec<u8> {
     let mut bytes = vec![2, 1, 6, 0, 0, 0, 0, 9];
@@ -30,7 +37,7 @@ fn ack(options: &[u8]) -> Reply {
     let usual = [
         53, 1, 5, 54, 4, 10, 0, 0, 1, 1, 4, 255, 255, 255, 0, 51, 4, 0, 0, 0, 100,
     ];
-    read(&packet(&[&usual, options, &[255]].concat()), MAC).unwrap()
+    read(&packet(&[&usual, options, &[255]].concat()), &ASKED).unwrap()
 }
 
 fn cidr(text: &str) -> Cidr {
@@ -133,7 +140,7 @@ fn options_go_on_in_the_file_and_server_name_fields() {
     let mut bytes = packet(&[52, 1, 3, 53, 1, 5, 255]);
     bytes[108..115].copy_from_slice(&[54, 4, 10, 0, 0, 1, 255]);
     bytes[44..51].copy_from_slice(&[1, 4, 255, 255, 0, 0, 255]);
-    let reply = read(&bytes, MAC).unwrap();
+    let reply = read(&bytes, &ASKED).unwrap();
     assert_eq!(reply.server, Some(SERVER.into()));
     assert_eq!(reply.terms.unwrap().prefix, 16);
 }
@@ -150,9 +157,9 @@ fn what_is_no_message_for_us_is_refused() {
     let with = |place: usize, value: u8| {
         let mut bytes = good.clone();
         bytes[place] = value;
-        read(&bytes, MAC).unwrap_err()
+        read(&bytes, &ASKED).unwrap_err()
     };
-    assert_eq!(read(&good[..239], MAC), Err(Refused::Short));
+    assert_eq!(read(&good[..239], &ASKED), Err(Refused::Short));
     assert_eq!(with(0, 1), Refused::NotAReply);
     assert_eq!(with(2, 255), Refused::NotAReply);
     assert_eq!(with(33, 8), Refused::OtherClient);
@@ -172,12 +179,12 @@ fn an_address_that_no_interface_can_have_is_no_lease() {
     ] {
         let mut bytes = packet(&usual);
         bytes[16..20].copy_from_slice(&address);
-        assert!(read(&bytes, MAC).unwrap().terms.is_err(), "{address:?}");
+        assert!(read(&bytes, &ASKED).unwrap().terms.is_err(), "{address:?}");
     }
     for mask in [[0; 4], [255, 0, 255, 0]] {
         let mut bytes = packet(&usual);
         bytes[251..255].copy_from_slice(&mask);
-        assert!(read(&bytes, MAC).unwrap().terms.is_err(), "{mask:?}");
+        assert!(read(&bytes, &ASKED).unwrap().terms.is_err(), "{mask:?}");
     }
 }
 
@@ -205,7 +212,7 @@ fn no_bytes_at_all_make_it_panic() {
             let place = (usize::from(byte()) << 8 | usize::from(byte())) % bytes.len();
             bytes[place] = byte();
         }
-        let _ = read(&bytes, MAC);
+        let _ = read(&bytes, &ASKED);
         let _ = frame::parse(&bytes);
         let _ = frame::arp_conflicts(&bytes, MAC, SERVER.into());
     }
@@ -296,4 +303,52 @@ fn the_results_of_leases_have_no_route_that_cannot_be() {
     let multicast = Hop::usable(cidr("10.0.0.0/8"), Ipv4Addr::new(224, 0, 0, 1));
     assert_eq!((loopback, multicast), (None, None));
     assert!(Hop::usable(Cidr::host(IpAddr::V4(SERVER.into())), Ipv4Addr::UNSPECIFIED).is_some());
+}
+
+#[test]
+fn what_was_asked_for_and_is_not_understood_is_kept_as_bytes_up_to_a_bound() {
+    let with = |request: &'static [u8], options: &[u8]| {
+        let usual = [53, 1, 5, 54, 4, 10, 0, 0, 1, 1, 4, 255, 255, 255, 0];
+        let asked = Asked { request, ..ASKED };
+        let reply = read(&packet(&[&usual, options, &[255]].concat()), &asked);
+        reply.unwrap().terms.unwrap().others
+    };
+    let options = [42, 4, 10, 0, 0, 9, 66, 1, b'x', 6, 4, 10, 0, 0, 53];
+    assert_eq!(with(&[42, 6], &options), [(42, vec![10, 0, 0, 9])]);
+    let long = [&[66, 255][..], &[b'x'; 255]].concat();
+    let much = [&long[..], &long, &long, &long, &long, &[42, 1, 9]].concat();
+    assert_eq!(with(&[66, 42], &much), []);
+    assert_eq!(with(&[42, 66], &much), [(42, vec![9])]);
+}
+
+#[test]
+fn an_mtu_is_no_larger_than_the_link_can_have() {
+    let asked = Asked {
+        largest: Some(1500),
+        ..ASKED
+    };
+    let mtu = |bytes: [u8; 2]| {
+        let usual = [53, 1, 5, 54, 4, 10, 0, 0, 1, 1, 4, 255, 255, 255, 0, 26, 2];
+        let reply = read(&packet(&[&usual, &bytes[..], &[255]].concat()), &asked);
+        reply.unwrap().terms.unwrap().mtu
+    };
+    assert_eq!(mtu([5, 120]), Some(1400));
+    assert_eq!(mtu([0xff, 0xff]), Some(1500));
+    assert_eq!(mtu([0, 68]), None);
+}
+
+#[test]
+fn a_client_with_an_address_of_its_own_needs_no_lease() {
+    let asked = Asked {
+        informed: Some(cidr("10.0.0.9/16")),
+        ..ASKED
+    };
+    let mut bytes = packet(&[53, 1, 5, 54, 4, 10, 0, 0, 1, 6, 4, 10, 0, 0, 53, 255]);
+    bytes[16..20].fill(0);
+    let terms = read(&bytes, &asked).unwrap().terms.unwrap();
+    assert_eq!(
+        (terms.cidr(), terms.seconds),
+        (cidr("10.0.0.9/16"), u32::MAX)
+    );
+    assert_eq!(terms.dns, [Ipv4Addr::new(10, 0, 0, 53)]);
 }

@@ -73,6 +73,7 @@ fn terms() -> Terms {
         seconds: 1000,
         t1: None,
         t2: None,
+        others: Vec::new(),
     }
 }
 
@@ -378,6 +379,29 @@ fn init_reboot_that_is_refused_or_not_answered_begins_anew() {
         discover.option(code::REQUESTED_ADDRESS),
         Some(&ADDRESS.octets()[..])
     );
+}
+
+#[test]
+fn inform_asks_from_the_address_until_a_server_answers() {
+    let mut client: TestClient = Client::inform(identity(), policy(), random(), ADDRESS, at(0));
+    for seconds in [3, 9] {
+        let message = sent(&mut client);
+        assert_eq!((message.kind, message.ciaddr), (Kind::Inform, ADDRESS));
+        assert_eq!(message.option(code::REQUESTED_ADDRESS), None);
+        assert_eq!(next(&mut client), seconds);
+    }
+    assert_eq!(client.state_name(), "INFORMING");
+    outputs(&mut client);
+    let offer = reply(&client, Kind::Offer);
+    assert_eq!(
+        client.handle_message(&offer, at(9)),
+        Err(Ignored::NotExpectedIn("INFORMING"))
+    );
+    take(&mut client, Kind::Ack, 9);
+    assert_eq!(outputs(&mut client), [Output::Informed(terms())]);
+    assert_eq!((client.deadline(), client.listens()), (None, false));
+    client.release(at(10));
+    assert_eq!(outputs(&mut client), [], "there is nothing to give back");
 }
 
 #[test]
