@@ -200,7 +200,7 @@ fn is_settled(link: &Link) -> bool {
             PortState::Listening | PortState::Learning | PortState::Blocking
         )
     };
-    link.running
+    (link.running || (link.is_bridge() && link.steady))
         && link
             .port
             .is_none_or(|port| port.state == PortState::Forwarding || stp(port.state))

@@ -13,6 +13,10 @@ use crate::ident::IfName;
 
 /// A link as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent flags of the kernel"
+)]
 pub struct Link {
     /// The index, unique in its network namespace.
     pub index: u32,
@@ -33,6 +37,9 @@ pub struct Link {
     pub promisc: bool,
     /// Whether its operational state is up (`IF_OPER_UP`, RFC 2863).
     pub running: bool,
+    /// Whether it sends, with an operational state that is unknown because its carrier never changed: a bridge that was set
+    /// up before it had a port, whose first port came up since.
+    pub steady: bool,
     /// The index of the other end of a veth, or of the link beneath (`IFLA_LINK`).
     pub peer: Option<u32>,
     /// The id under which this namespace knows the namespace of `peer` (`IFLA_LINK_NETNSID`); `None` when it is
@@ -103,6 +110,7 @@ impl Link {
     /// Reads the body of an `RTM_NEWLINK`: `struct ifinfomsg` (linux/rtnetlink.h), then attributes.
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         const IFINFOMSG: usize = 16;
+        const IF_OPER_UNKNOWN: u8 = 0;
         const IF_OPER_UP: u8 = 6;
         let flags = number(body.get(8..)?)?;
         let has = |flag: libc::c_int| u32::try_from(flag).is_ok_and(|flag| flags & flag != 0);
@@ -116,6 +124,7 @@ impl Link {
             up: has(libc::IFF_UP),
             promisc: has(libc::IFF_PROMISC),
             running: false,
+            steady: false,
             peer: None,
             peer_netns_id: None,
             alias: None,
@@ -125,6 +134,7 @@ impl Link {
             group: 0,
             port: None,
         };
+        let (mut state, mut has_queue) = (None, false);
         for (kind, value) in attributes(body.get(IFINFOMSG..)?) {
             match kind {
                 libc::IFLA_ADDRESS => link.mac = <[u8; 6]>::try_from(value).ok().map(Mac),
@@ -132,7 +142,9 @@ impl Link {
                 libc::IFLA_MTU => link.mtu = number(value)?,
                 libc::IFLA_LINK => link.peer = number(value),
                 libc::IFLA_MASTER => link.master = number(value),
-                libc::IFLA_OPERSTATE => link.running = value == [IF_OPER_UP],
+                libc::IFLA_OPERSTATE => state = value.first().copied(),
+                // Where it has none yet, what it is to send is dropped.
+                libc::IFLA_QDISC => has_queue = text(value) != "noop",
                 libc::IFLA_GROUP => link.group = number(value)?,
                 libc::IFLA_IFALIAS => link.alias = Some(text(value)),
                 libc::IFLA_LINK_NETNSID => {
@@ -147,6 +159,8 @@ impl Link {
                 _ => {}
             }
         }
+        link.running = state == Some(IF_OPER_UP);
+        link.steady = state == Some(IF_OPER_UNKNOWN) && has(libc::IFF_LOWER_UP) && has_queue;
         Some(link)
     }
 

@@ -253,6 +253,21 @@ fn an_end_that_has_settled_loses_no_frame() {
 }
 
 #[test]
+fn a_bridge_that_was_up_before_it_had_a_port_is_not_waited_for() {
+    private_netns();
+    let mut rtnl = Rtnl::open().unwrap();
+    run("ip", &["link", "add", "br0", "type", "bridge"]);
+    run("ip", &["link", "set", "br0", "up"]);
+    let bridge = find(&mut rtnl, "br0");
+    assert!(!bridge.running && bridge.steady);
+    let begun = std::time::Instant::now();
+    rtnl.settled(bridge.index, Duration::from_secs(50)).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    run("ip", &["link", "set", "br0", "down"]);
+    assert!(!find(&mut rtnl, "br0").steady);
+}
+
+#[test]
 fn a_port_whose_far_end_is_down_is_given_as_it_is() {
     let (mut rtnl, _, host, _inside, _) = joined();
     rtnl.execute(host.change().up().request()).unwrap();
