@@ -87,6 +87,23 @@ impl CniArgs {
         ))
     }
 
+    /// The text for the IPAM plugin, where it is to differ: with `IgnoreUnknown=1` before keys that are all the suite's. The
+    /// reference plugins do not know each other's keys: `MAC` would fail `host-local`.
+    pub fn for_delegate(&self) -> Option<String> {
+        let of_suite = |(key, _): &(String, String)| KNOWN.contains(&key.as_str());
+        let change = !self.pairs.is_empty()
+            && self.malformed.is_empty()
+            && !self.ignores_unknown()
+            && self.pairs.iter().all(of_suite);
+        change.then(|| {
+            let pairs = self
+                .pairs
+                .iter()
+                .map(|(key, value)| format!(";{key}={value}"));
+            format!("IgnoreUnknown=1{}", pairs.collect::<String>())
+        })
+    }
+
     fn ignores_unknown(&self) -> bool {
         self.get("IgnoreUnknown")
             .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
@@ -105,6 +122,24 @@ mod tests {
         assert_eq!(args.get("K8S_POD_NAME"), None);
         assert_eq!(args.get("ip"), None, "keys are case-sensitive");
         assert_eq!(args.check(&[]), Ok(()));
+    }
+
+    #[test]
+    fn an_ipam_plugin_may_know_fewer_keys_but_others_are_for_it_to_judge() {
+        let given = |text: &str| CniArgs::parse(text).for_delegate();
+        let told = "IgnoreUnknown=1;MAC=02:00:00:00:00:01;IP=10.0.0.1";
+        assert_eq!(
+            given("MAC=02:00:00:00:00:01;IP=10.0.0.1;").as_deref(),
+            Some(told)
+        );
+        for as_it_is in [
+            "",
+            "MAC=02:00:00:00:00:01;COLOUR=red",
+            "MAC;IP=10.0.0.1",
+            told,
+        ] {
+            assert_eq!(given(as_it_is), None, "{as_it_is}");
+        }
     }
 
     #[test]

@@ -250,6 +250,12 @@ fn variables(environment: &Environment, gone: bool) -> Vec<(&'static str, String
         text(&environment.netns)
     };
     let mut list = vec![("CNI_NETNS", netns), ("CNI_PATH", text(&environment.path))];
+    list.extend(
+        environment
+            .args
+            .for_delegate()
+            .map(|args| ("CNI_ARGS", args)),
+    );
     if let (Some(container), Some(ifname)) = (&environment.container, &environment.ifname) {
         list.push(("CNI_CONTAINERID", container.to_string()));
         list.push(("CNI_IFNAME", ifname.to_string()));

@@ -250,6 +250,25 @@ fn arguments_that_only_the_ipam_plugin_knows_are_left_to_it() {
 }
 
 #[test]
+fn an_ipam_plugin_that_knows_no_mac_does_not_stumble_over_it() {
+    let (host, ipam) = host();
+    for command in ["ADD", "DEL"] {
+        ipam.does(command, "echo \"$CNI_ARGS\" >> args");
+    }
+    let c1 = host.container("c1");
+    let asked = plugin(&host).args("MAC=02:00:00:00:00:01");
+    asked.add(&c1, layer3(json!({}))).succeeds();
+    assert_eq!(c1.link("eth0").unwrap()["address"], "02:00:00:00:00:01");
+    asked.del(&c1, layer3(json!({}))).succeeds();
+    let typo = plugin(&host).args("MAC=02:00:00:00:00:01;CLOUR=red");
+    typo.add(&c1, layer3(json!({}))).succeeds();
+    let seen = std::fs::read_to_string("/run/ipam/args").unwrap();
+    let told = "IgnoreUnknown=1;MAC=02:00:00:00:00:01\n";
+    let judges = "MAC=02:00:00:00:00:01;CLOUR=red\n";
+    assert_eq!(seen, [told, told, judges].concat());
+}
+
+#[test]
 fn the_hosts_end_takes_the_name_it_is_given() {
     let (host, _ipam) = host();
     let conf = layer2(json!({ "hostInterfaceName": "r1-eth1" }));
