@@ -190,15 +190,29 @@ impl Attachment {
         result.with_some("dns", dns).into()
     }
 
-    /// Whether a result of `version` has room for all addresses: before 0.3.0 one of each family.
-    pub fn fits(&self, version: SpecVersion) -> bool {
+    /// Whether a result of `version` says what there is: before 0.3.0 one address of each family, and no less than one.
+    ///
+    /// # Errors
+    /// Why it does not, in the words of the reference library.
+    pub fn fits(&self, version: SpecVersion) -> Result<(), String> {
+        if version.has_lists() {
+            return Ok(());
+        }
+        if self.ips.is_empty() {
+            return Err(String::from("cannot convert: no valid IP addresses"));
+        }
         let count = |family| {
             self.ips
                 .iter()
                 .filter(|ip| ip.address.family() == family)
                 .count()
         };
-        version.has_lists() || (count(Family::V4) <= 1 && count(Family::V6) <= 1)
+        if count(Family::V4) > 1 || count(Family::V6) > 1 {
+            return Err(format!(
+                "CNI version {version} does not support more than 1 address per family"
+            ));
+        }
+        Ok(())
     }
 
     /// The `ip4` or `ip6` of a result before 0.3.0.

@@ -85,9 +85,11 @@ fn an_empty_result_has_a_version_and_before_1_0_0_an_empty_dns() {
 #[test]
 fn two_addresses_of_a_family_do_not_fit_before_0_3_0() {
     let two = read(r#"{"ips":[{"address":"10.1.0.5/16"},{"address":"10.2.0.5/16"}]}"#);
-    assert!(!two.fits(SpecVersion::V0_2_0));
-    assert!(two.fits(SpecVersion::V0_3_0));
-    assert!(read(FULL).fits(SpecVersion::V0_1_0));
+    assert!(two.fits(SpecVersion::V0_2_0).unwrap_err().contains("0.2.0"));
+    assert!(two.fits(SpecVersion::V0_3_0).is_ok());
+    assert!(read(FULL).fits(SpecVersion::V0_1_0).is_ok());
+    assert!(Attachment::default().fits(SpecVersion::V0_2_0).is_err());
+    assert!(Attachment::default().fits(SpecVersion::V0_3_0).is_ok());
 }
 
 #[test]

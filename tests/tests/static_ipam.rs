@@ -112,7 +112,7 @@ fn two_addresses_of_a_family_need_version_0_3_0() {
     let old = net.plugin().key("cniVersion", json!("0.2.0"));
     net.add(&old, two.clone()).fails_with(
         7,
-        "0.2.0 does not support more than one address of a family",
+        "CNI version 0.2.0 does not support more than 1 address per family",
     );
     let new = net.plugin().key("cniVersion", json!("0.3.0"));
     assert_eq!(

@@ -95,23 +95,18 @@ impl<C> Call<C> {
         })
     }
 
-    /// Refuses a result that has no room in the configuration's version. Ask before the addresses are used.
+    /// Refuses a result that the configuration's version cannot express. Ask before anything is changed.
     ///
     /// # Errors
-    /// Code 7: two addresses of one family before 0.3.0.
+    /// Code 7: two addresses of one family, or none, before 0.3.0.
     pub fn check_room(&self, attachment: &Attachment) -> Result<(), Error> {
         check_room(self.version, attachment)
     }
 }
 
 pub(super) fn check_room(version: SpecVersion, attachment: &Attachment) -> Result<(), Error> {
-    if attachment.fits(version) {
-        return Ok(());
-    }
-    Err(Error::new(
-        Code::InvalidConfig,
-        format!("cniVersion: {version} does not support more than one address of a family"),
-    ))
+    let refused = |why| Error::new(Code::InvalidConfig, format!("cniVersion: {version}: {why}"));
+    attachment.fits(version).map_err(refused)
 }
 
 /// A DEL: nothing but the names is certain.

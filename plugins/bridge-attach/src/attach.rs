@@ -72,6 +72,7 @@ fn try_attach(call: &Call<Config>, bridge_name: &IfName) -> Result<Attachment, E
     // An IPAM plugin gets the same arguments and judges them: it may know more keys.
     if delegate.is_none() {
         call.args.check(&[])?;
+        call.check_room(&Attachment::default())?;
     }
     let owner = call.owner();
     let host_name = match &call.config.host_name {

@@ -48,6 +48,7 @@ fn try_attach(call: &Call<Config>) -> Result<Attachment, Error> {
     // An IPAM plugin gets the same arguments and judges them: it may know more keys.
     if delegate.is_none() {
         call.args.check(&[])?;
+        call.check_room(&call.previous.clone().unwrap_or_default())?;
     }
     let target = Target::for_add(&call.config, &call.ifname, call.previous.as_ref())?;
     let ground = Ground::of(target.place, netns);

@@ -206,10 +206,16 @@ fn a_result_of_an_old_version_has_its_form() {
     assert_eq!(result["ip4"]["ip"], "10.1.0.2/24");
     assert_eq!(result["ip6"]["gateway"], "fd01::1");
     let c2 = host.container("c2");
+    let before = (host.state(), c2.state());
     plugin(&host)
         .key("cniVersion", json!("0.1.0"))
         .add(&c2, layer2(json!({})))
-        .succeeds();
+        .fails_with(
+            7,
+            "cniVersion: 0.1.0: cannot convert: no valid IP addresses",
+        );
+    host.assert_unchanged_since(&before.0);
+    c2.assert_unchanged_since(&before.1);
 }
 
 #[test]
