@@ -2,20 +2,22 @@
 
 use std::time::{Duration, Instant};
 
+use cni_common::addr::Cidr;
 use cni_common::attach::check::shown;
 use cni_common::attach::mac;
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error};
 use cni_common::ident::IfName;
 use cni_common::log;
-use cni_common::netlink::Rtnl;
 use cni_common::netlink::bridge::{Ensured, NewBridge, Options, has_fixed_address};
 use cni_common::netlink::link::Link;
+use cni_common::netlink::{Rtnl, addr};
 use cni_common::sysctl;
 use cni_common::undo::Undo;
 
 use crate::config::Config;
 use crate::names::{BRIDGE_MARK, HALF_MADE, REMOVAL_MARK};
+use crate::spoof::link_local;
 use crate::uplink;
 
 /// Makes the bridge, or adopts the one there is, and sets it up.
@@ -204,8 +206,22 @@ fn prepare(rtnl: &mut Rtnl, link: Link, config: &Config) -> Result<Link, Error> 
     let doing = format!("set up bridge {}", link.name);
     rtnl.execute(change.doing(doing).request())
         .map_err(Cause::cause)?;
+    if config.leave_down {
+        add_link_local(rtnl, &link);
+    }
     let mtu = config.mtu.unwrap_or(link.mtu);
     Ok(Link { mtu, ..link })
+}
+
+/// Gives a bridge its link-local address, for which the kernel waits until a port has a carrier: with
+/// `disableContainerInterface` that may be long. A host without IPv6 has none.
+fn add_link_local(rtnl: &mut Rtnl, link: &Link) {
+    let Some(cidr) = link.mac.and_then(|mac| Cidr::new(link_local(mac), 64)) else {
+        return;
+    };
+    if let Err(error) = rtnl.execute(addr::add(link, cidr)) {
+        log::debug(format_args!("{error}"));
+    }
 }
 
 fn adopt(rtnl: &mut Rtnl, link: Link, config: &Config, undo: &mut Undo<'_>) -> Result<Link, Error> {

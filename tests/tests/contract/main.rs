@@ -9,6 +9,7 @@ mod bridge;
 mod dhcp;
 mod masquerade;
 mod protocol;
+mod specs;
 mod static_ipam;
 #[cfg(feature = "stock-kernel")]
 mod vlan;

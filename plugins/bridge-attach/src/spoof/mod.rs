@@ -7,4 +7,4 @@ mod guard;
 mod rules;
 
 pub(crate) use guard::{add, check, release};
-pub(crate) use rules::{Guard, Leaving};
+pub(crate) use rules::{Guard, Leaving, link_local};

@@ -189,7 +189,7 @@ impl Guard {
 }
 
 /// The link-local address that a kernel makes from an Ethernet address (RFC 4291, appendix A).
-fn link_local(mac: Mac) -> IpAddr {
+pub(crate) fn link_local(mac: Mac) -> IpAddr {
     let mut octets = [0; 8];
     let [left, right] = [mac.0.first_chunk::<3>(), mac.0.last_chunk::<3>()];
     let places = left
