@@ -1,4 +1,4 @@
-//! Which link the default route leads through.
+//! Which link the default route leads through, and which links routers advertise themselves on.
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::RouteMessage;
@@ -23,6 +23,32 @@ impl Rtnl {
             }
         }
         Ok(None)
+    }
+}
+
+/// Who installed a route that a router advertised (`RTPROT_RA`, linux/rtnetlink.h).
+const PROTOCOL_RA: u8 = 9;
+
+impl Rtnl {
+    /// The names of the links by which routers advertise themselves, or routes, to this host.
+    pub fn advertised_links(&mut self) -> Result<Vec<String>, Error> {
+        let mut filter = RouteMessage::default();
+        filter.header.address_family = AddressFamily::Inet6;
+        let request = Request::new("list the IPv6 routes", libc::RTM_GETROUTE, &filter);
+        let routes = self.dump(request)?;
+        let mut links: Vec<u32> = routes
+            .iter()
+            .filter_map(|reply| Described::decode(&reply.body))
+            .filter(|route| route.shared.protocol == PROTOCOL_RA)
+            .filter_map(|route| route.first_link())
+            .collect();
+        links.sort_unstable();
+        links.dedup();
+        let mut names = Vec::new();
+        for index in links {
+            names.extend(self.link_by_index(index)?.map(|link| link.name));
+        }
+        Ok(names)
     }
 }
 

@@ -126,6 +126,14 @@ pub(crate) fn forward(gateways: &[Cidr], undo: &mut Undo<'_>) -> Result<(), Erro
         if !gateways.iter().any(|each| each.family() == family) {
             continue;
         }
+        if family == Family::V6
+            && sysctl::read(name)
+                .step(|| format!("read {name}"))?
+                .as_deref()
+                == Some("0")
+        {
+            keep_advertised_routes(undo)?;
+        }
         match sysctl::set(name, "1").step(|| format!("set {name} to 1"))? {
             Outcome::Already => {}
             Outcome::Changed { from } => {
@@ -141,6 +149,28 @@ pub(crate) fn forward(gateways: &[Cidr], undo: &mut Undo<'_>) -> Result<(), Erro
                     ),
                 ));
             }
+        }
+    }
+    Ok(())
+}
+
+/// A host that forwards IPv6 loses what routers advertise on links whose `accept_ra` is 1.
+fn keep_advertised_routes(undo: &mut Undo<'_>) -> Result<(), Error> {
+    let step = || "look for router advertisements";
+    let links = Rtnl::open()
+        .and_then(|mut rtnl| rtnl.advertised_links())
+        .step(step)?;
+    for link in links {
+        let name = format!("net/ipv6/conf/{link}/accept_ra");
+        if sysctl::read(&name).step(step)?.as_deref() != Some("1") {
+            continue;
+        }
+        if let Outcome::Changed { from } =
+            sysctl::set(&name, "2").step(|| format!("set {name} to 2"))?
+        {
+            undo.push(format!("set {name} to {from}"), move || {
+                sysctl::set(&name, &from).step(|| "write it").map(|_| ())
+            });
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ use cni_common::result::{Attachment, Interface, IpConfig};
 use cni_common::undo::Undo;
 use cni_common::version::SpecVersion;
 use masquerade::config::Config;
+use masquerade::forwarding::Forwarding;
 use masquerade::kept::Keeper;
 use masquerade::rules::{self, Inside};
 
@@ -20,7 +21,7 @@ use crate::plan::Plan;
 /// What `masquerade` chained after this plugin would be given. Forwarding is `isGateway`'s affair.
 fn config() -> Config {
     Config {
-        ip_forward: false,
+        ip_forward: Forwarding::LEAVE,
         ..Config::default()
     }
 }

@@ -26,7 +26,7 @@ pub fn check(nft: &mut Nft, plan: &Plan, owner: &Owner, sysctls: &[Wanted]) -> R
         }
     }
     for wanted in sysctls {
-        let value = sysctl::read(wanted.name).step(|| format!("read {}", wanted.name))?;
+        let value = sysctl::read(&wanted.name).step(|| format!("read {}", wanted.name))?;
         match value {
             None if wanted.optional => {}
             Some(value) if value == wanted.value => {}

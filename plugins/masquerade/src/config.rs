@@ -8,6 +8,7 @@ use cni_common::config::{Configuration, Input};
 use cni_common::ident::IfName;
 use cni_common::json::Value;
 
+use crate::forwarding::Forwarding;
 use crate::state::DIRECTORY;
 
 /// Which connections may be opened through the host.
@@ -92,8 +93,8 @@ pub struct Config {
     pub ingress: Ingress,
     /// `iptablesAdminChainName`.
     pub admin: Admin,
-    /// `ipForward`: whether forwarding is switched on for each family in use.
-    pub ip_forward: bool,
+    /// `ipForward`: for what forwarding is switched on, for each family in use.
+    pub ip_forward: Forwarding,
     /// `bridgeNfCall`: whether bridged frames are to pass the host's IP rules; `None` leaves it as it is.
     pub bridge_nf_call: Option<bool>,
     /// `restoreSysctls`: whether what was switched is remembered and put back with the last attachment.
@@ -114,7 +115,7 @@ impl Default for Config {
             clamp_mss: None,
             ingress: Ingress::Open,
             admin: Admin::default(),
-            ip_forward: true,
+            ip_forward: Forwarding::default(),
             bridge_nf_call: None,
             restore_sysctls: false,
             data_dir: Some(PathBuf::from(DIRECTORY)),
@@ -191,7 +192,11 @@ impl Configuration for Config {
                 .map(read_ingress)
                 .unwrap_or_default(),
             admin: read_admin(object.get("iptablesAdminChainName").as_ref(), is_firewall),
-            ip_forward: flag("ipForward").unwrap_or(!is_firewall),
+            ip_forward: match object.get("ipForward") {
+                Some(value) => Forwarding::read(&value),
+                None if is_firewall => Forwarding::LEAVE,
+                None => Forwarding::default(),
+            },
             bridge_nf_call: flag("bridgeNfCall"),
             restore_sysctls: object.flag("restoreSysctls"),
             data_dir: match object.get("dataDir") {

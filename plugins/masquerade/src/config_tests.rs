@@ -48,7 +48,7 @@ fn every_key_is_read() {
     );
     assert_eq!(config.forward, Forward::Stateful);
     assert_eq!(config.out_interface.as_ref().unwrap().as_str(), "eth0");
-    assert!(!config.ip_forward && config.restore_sysctls && !config.masquerade);
+    assert!(config.ip_forward == Forwarding::LEAVE && config.restore_sysctls && !config.masquerade);
     assert_eq!(config.ingress, Ingress::SameBridge);
     assert_eq!(config.clamp_mss, Some(Mss::Bytes(1360)));
     let excluded: Vec<Cidr> = config.excluded(Family::V4).collect();
@@ -69,10 +69,10 @@ fn every_key_is_read() {
 #[test]
 fn as_firewall_it_does_what_the_reference_plugin_does() {
     let config = read(r#"{"type": "firewall", "ingressPolicy": "isolated"}"#).unwrap();
-    assert!(!config.masquerade && !config.ip_forward);
+    assert!(!config.masquerade && config.ip_forward == Forwarding::LEAVE);
     assert_eq!(config.ingress, Ingress::Isolated);
     let asked = read(r#"{"type": "firewall", "masquerade": true, "ipForward": true}"#).unwrap();
-    assert!(asked.masquerade && asked.ip_forward);
+    assert!(asked.masquerade && asked.ip_forward == Forwarding::default());
 }
 
 #[test]
@@ -146,4 +146,22 @@ fn all_faults_are_told_at_once() {
         text.contains("forward:") && text.contains("toSource:"),
         "{text}"
     );
+}
+
+#[test]
+fn forwarding_is_said_for_each_family() {
+    use crate::forwarding::Scope;
+    let config = read(r#"{"ipForward": {"ipv4": ["eth0", "eth1"], "ipv6": false}}"#).unwrap();
+    assert!(matches!(&config.ip_forward.v4, Scope::Interfaces(names) if names.len() == 2));
+    assert_eq!(config.ip_forward.v6, Scope::Leave);
+    let config = read(r#"{"ipForward": {"ipv6": []}}"#).unwrap();
+    assert_eq!(config.ip_forward.v4, Scope::Host);
+    for (wrong, words) in [
+        (r#"{"ipForward": "yes"}"#, "ipForward"),
+        (r#"{"ipForward": {"ipv4": "eth0"}}"#, "ipForward.ipv4"),
+        (r#"{"ipForward": {"ipv6": ["a/b"]}}"#, "ipForward.ipv6[0]"),
+    ] {
+        let error = read(wrong).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }

@@ -10,6 +10,7 @@ pub mod check;
 pub mod config;
 #[cfg(test)]
 mod corpus_tests;
+pub mod forwarding;
 pub mod inside;
 pub mod kept;
 pub mod release;
@@ -79,7 +80,7 @@ impl Plugin for Masquerade {
         }
         let plan = plan(&call.network, &call.config, previous, &addresses)?;
         let families: Vec<Family> = plan.families().collect();
-        let sysctls = sysctls::wanted(&call.config, &families);
+        let sysctls = sysctls::wanted(&call.config, &families, &plan.inside);
         let mut nft = open()?;
         check::check(&mut nft, &plan, &call.owner(), &sysctls)
     }
@@ -194,7 +195,8 @@ pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<Before, Err
             memory.begin()?;
         }
     }
-    let wanted = sysctls::pending(sysctls::wanted(config, &families))?;
+    let wanted = sysctls::wanted(config, &families, &plan.inside);
+    let wanted = forwarding::keeping_routes(sysctls::pending(wanted)?)?;
     let mut changed = Vec::new();
     let remembering = config.restore_sysctls.then_some(&memory);
     let attached = apply::apply(&mut nft, plan, owner).and_then(|before| {

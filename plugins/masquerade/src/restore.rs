@@ -101,7 +101,7 @@ pub fn look(entry: &Entry) -> Result<(), Error> {
         return Ok(());
     };
     let families: Vec<Family> = plan.families().collect();
-    let sysctls = sysctls::wanted(&config, &families);
+    let sysctls = sysctls::wanted(&config, &families, &plan.inside);
     let looked = check::check(&mut open()?, &plan, &record.owner, &sysctls);
     match looked {
         // Between the two steps of a DEL.

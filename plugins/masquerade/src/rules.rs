@@ -123,6 +123,8 @@ pub struct Plan {
     pub groups: Vec<Group>,
     /// For each family in use.
     pub accepts: Vec<Accepts>,
+    /// How packets of the network are told.
+    pub inside: Inside,
 }
 
 impl Plan {
@@ -158,7 +160,11 @@ pub fn plan(network: &NetworkName, config: &Config, inside: &Inside, addresses: 
             (!own.is_empty()).then(|| accepts(network, config, inside, family, own))
         })
         .collect();
-    Plan { groups, accepts }
+    Plan {
+        groups,
+        accepts,
+        inside: inside.clone(),
+    }
 }
 
 /// The subnet an address is in.

@@ -17,6 +17,7 @@ use cni_common::netns::Identity;
 use cni_common::sysctl::{self, Outcome};
 
 use crate::config::Config;
+use crate::rules::Inside;
 
 /// Where the file is; it need not outlive a reboot.
 const DIRECTORY: &str = "/run/plumb";
@@ -27,7 +28,7 @@ pub struct Wanted {
     /// The key of the configuration that asks for it.
     pub key: &'static str,
     /// The parameter's path below `/proc/sys`.
-    pub name: &'static str,
+    pub name: String,
     /// The value.
     pub value: &'static str,
     /// Whether a kernel without the parameter is as good as one that has the value.
@@ -35,18 +36,8 @@ pub struct Wanted {
 }
 
 /// What the configuration wants for an attachment with addresses of these families.
-pub fn wanted(config: &Config, families: &[Family]) -> Vec<Wanted> {
-    let mut wanted = Vec::new();
-    let forwarding = families.iter().filter(|_| config.ip_forward);
-    wanted.extend(forwarding.map(|family| Wanted {
-        key: "ipForward",
-        name: match family {
-            Family::V4 => "net/ipv4/ip_forward",
-            Family::V6 => "net/ipv6/conf/all/forwarding",
-        },
-        value: "1",
-        optional: false,
-    }));
+pub fn wanted(config: &Config, families: &[Family], inside: &Inside) -> Vec<Wanted> {
+    let mut wanted = config.ip_forward.wanted(families, inside);
     if let Some(called) = config.bridge_nf_call {
         let names = [
             "net/bridge/bridge-nf-call-iptables",
@@ -55,7 +46,7 @@ pub fn wanted(config: &Config, families: &[Family]) -> Vec<Wanted> {
         ];
         wanted.extend(names.map(|name| Wanted {
             key: "bridgeNfCall",
-            name,
+            name: name.to_owned(),
             value: if called { "1" } else { "0" },
             // Without br_netfilter no bridged frame passes the rules.
             optional: !called,
@@ -234,11 +225,11 @@ pub fn pending(wanted: Vec<Wanted>) -> Result<Vec<Wanted>, Error> {
     let mut pending = Vec::new();
     for parameter in wanted {
         let step = || format!("set {} to {}", parameter.name, parameter.value);
-        match sysctl::read(parameter.name).step(step)? {
+        match sysctl::read(&parameter.name).step(step)? {
             None if parameter.optional => {}
             None => return Err(absent(&parameter)).step(step),
             Some(value) if value == parameter.value => {}
-            Some(_) if sysctl::is_writable(parameter.name) => pending.push(parameter),
+            Some(_) if sysctl::is_writable(&parameter.name) => pending.push(parameter),
             Some(_) => return Err(read_only(&parameter)).step(step),
         }
     }
@@ -253,7 +244,7 @@ pub fn set(
 ) -> Result<(), Error> {
     for parameter in wanted {
         let step = || format!("set {} to {}", parameter.name, parameter.value);
-        let Some(was) = sysctl::read(parameter.name).step(step)? else {
+        let Some(was) = sysctl::read(&parameter.name).step(step)? else {
             if parameter.optional {
                 continue;
             }
@@ -263,14 +254,14 @@ pub fn set(
             continue;
         }
         let change = Changed {
-            name: parameter.name.to_owned(),
+            name: parameter.name.clone(),
             was,
             set: parameter.value.to_owned(),
         };
         if let Some(memory) = memory {
             memory.remember(&change)?;
         }
-        match sysctl::set(parameter.name, parameter.value).step(step)? {
+        match sysctl::set(&parameter.name, parameter.value).step(step)? {
             Outcome::Changed { .. } => changed.push(change),
             Outcome::Already => {}
             Outcome::Absent => return Err(absent(parameter)).step(step),
@@ -295,6 +286,12 @@ fn read_only(parameter: &Wanted) -> Error {
 fn absent(parameter: &Wanted) -> Error {
     let why = match parameter.key {
         "bridgeNfCall" => "the module br_netfilter is not loaded",
+        _ if parameter.name.ends_with("/forwarding") && parameter.name.contains("ipv4/conf") => {
+            "the host has no such interface"
+        }
+        _ if parameter.name.ends_with("/force_forwarding") => {
+            "there is no such interface, or the kernel (before 6.17) forwards IPv6 for all interfaces or none"
+        }
         _ => "the kernel does not have it",
     };
     Error::new(Code::Unsupported, format!("{}: {why}", parameter.key))
@@ -303,40 +300,6 @@ fn absent(parameter: &Wanted) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn forwarding_is_wanted_for_the_families_in_use() {
-        let names = |config: &Config, families: &[Family]| {
-            wanted(config, families)
-                .iter()
-                .map(|wanted| format!("{}={}", wanted.name, wanted.value))
-                .collect::<Vec<_>>()
-        };
-        let config = Config::default();
-        assert_eq!(names(&config, &[Family::V4]), ["net/ipv4/ip_forward=1"]);
-        assert_eq!(
-            names(&config, &[Family::V6]),
-            ["net/ipv6/conf/all/forwarding=1"]
-        );
-        let left_alone = Config {
-            ip_forward: false,
-            ..Config::default()
-        };
-        assert!(names(&left_alone, &[Family::V4]).is_empty());
-        let bridged = Config {
-            ip_forward: false,
-            bridge_nf_call: Some(false),
-            ..Config::default()
-        };
-        assert_eq!(
-            names(&bridged, &[Family::V4]),
-            [
-                "net/bridge/bridge-nf-call-iptables=0",
-                "net/bridge/bridge-nf-call-ip6tables=0",
-                "net/bridge/bridge-nf-call-arptables=0"
-            ]
-        );
-    }
 
     #[test]
     fn the_first_value_is_the_one_remembered() {

@@ -1,6 +1,6 @@
 //! Kernel parameters: what is switched, and what is put back.
 
-use plumb_tests::{Host, conf, json};
+use plumb_tests::{Host, Process, conf, json, until};
 
 use super::world::{INTERNET, UPLINK, World, seen};
 
@@ -138,4 +138,112 @@ fn a_setting_that_cannot_be_written_but_is_right_is_good_enough() {
     world.add(&c1, &result, json!({})).succeeds();
     let seen = seen(&c1, &world.internet, INTERNET[0]);
     assert_eq!(seen.as_deref(), Some(UPLINK[0]));
+}
+
+/// Whether the host has the default route that the Internet host advertises.
+fn advertised(world: &World) -> bool {
+    let routes = world.host.routes();
+    routes
+        .iter()
+        .any(|route| route.starts_with("default via fe80::") && route.contains("proto ra"))
+}
+
+/// Lets the Internet host advertise itself as a router.
+fn advertising(world: &World) -> Process {
+    world
+        .internet
+        .set_sysctl("net/ipv6/conf/all/forwarding", "1");
+    let daemon = world.internet.spawn([
+        "dnsmasq",
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--port=0",
+        "--enable-ra",
+        "--interface=eth0",
+        "--bind-dynamic",
+        "--dhcp-range=2001:db8:113::,ra-only",
+        "--leasefile-ro",
+        "--pid-file",
+        "--user=root",
+    ]);
+    world.host.sh("ip link set eth0 down; ip link set eth0 up");
+    assert!(
+        until(std::time::Duration::from_secs(10), || advertised(world)),
+        "{:?}",
+        world.host.routes()
+    );
+    daemon
+}
+
+#[test]
+fn an_uplink_keeps_what_its_router_advertises() {
+    const ACCEPT: &str = "net/ipv6/conf/eth0/accept_ra";
+    let world = World::new();
+    world.host.set_sysctl(ACCEPT, "1");
+    let _router = advertising(&world);
+    let (c1, result) = world.with_container("c1");
+    let before = values(&world.host);
+    world
+        .add(&c1, &result, json!({ "restoreSysctls": true }))
+        .succeeds();
+    assert_eq!(world.host.sysctl(V6).as_deref(), Some("1"));
+    assert!(advertised(&world), "{:?}", world.host.routes());
+    assert_eq!(world.host.sysctl(ACCEPT).as_deref(), Some("2"));
+    // No other link takes a router's word, the containers' least of all.
+    assert_ne!(
+        world.host.sysctl("net/ipv6/conf/br1/accept_ra").as_deref(),
+        Some("2")
+    );
+    // It is taken again as well.
+    world.host.sh("ip link set eth0 down; ip link set eth0 up");
+    assert!(
+        until(std::time::Duration::from_secs(10), || advertised(&world)),
+        "{:?}",
+        world.host.routes()
+    );
+    world.del(&c1).succeeds();
+    assert_eq!(values(&world.host), before);
+    assert_eq!(world.host.sysctl(ACCEPT).as_deref(), Some("1"));
+}
+
+#[test]
+fn forwarding_can_be_for_some_interfaces_only() {
+    let world = World::new();
+    let (c1, result) = world.with_container("c1");
+    let keys = json!({ "ipForward": { "ipv4": ["eth0"], "ipv6": false }, "restoreSysctls": true });
+    let refused = world.add(&c1, &result, json!({ "ipForward": { "ipv4": ["eth7"] } }));
+    refused.fails_with(2, "eth7");
+    let before = world.host.state();
+    world.add(&c1, &result, keys.clone()).succeeds();
+    assert_eq!(values(&world.host)[..2], ["0", "0"]);
+    assert_eq!(
+        seen(&c1, &world.internet, INTERNET[0]).as_deref(),
+        Some(UPLINK[0])
+    );
+    let check = world.plugin().previous(&result);
+    check.check(&c1, conf("masquerade", keys)).succeeds();
+    world.host.set_sysctl("net/ipv4/conf/eth0/forwarding", "0");
+    let keys = json!({ "ipForward": { "ipv4": ["eth0"], "ipv6": false } });
+    check
+        .check(&c1, conf("masquerade", keys))
+        .fails_with(102, "net/ipv4/conf/eth0/forwarding: expected 1");
+    world.del(&c1).succeeds();
+    world.host.assert_unchanged_since(&before);
+
+    let keys = json!({ "ipForward": { "ipv4": false, "ipv6": ["eth0"] } });
+    let added = world.add(&c1, &result, keys);
+    if world
+        .host
+        .sysctl("net/ipv6/conf/eth0/force_forwarding")
+        .is_some()
+    {
+        added.succeeds();
+        assert_eq!(values(&world.host)[..2], ["0", "0"]);
+        assert_eq!(
+            seen(&c1, &world.internet, INTERNET[1]).as_deref(),
+            Some(UPLINK[1])
+        );
+    } else {
+        added.fails_with(2, "force_forwarding");
+    }
 }
