@@ -2,6 +2,7 @@
 //! addresses and routes, and their CHECK.
 
 pub mod check;
+pub mod defaults;
 pub mod inside;
 pub mod ipam;
 pub mod keys;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use cni_common::addr::Cidr;
 use cni_common::attach::inside::{Inside, Setup, take_in};
 use cni_common::attach::ipam::Ipam;
-use cni_common::attach::namespace;
 use cni_common::attach::result::{interface, refreshed};
+use cni_common::attach::{defaults, namespace};
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
@@ -174,7 +174,7 @@ impl<'a> Attempt<'a> {
             self.probe(&bridge, &near, &far, &addresses)?;
         }
         if config.replace_default {
-            policy::make_room(&mut self.inside.rtnl, self.netns, &far, &plan, undo)?;
+            defaults::make_room(&mut self.inside.rtnl, self.netns, &far, &plan.routes, undo)?;
         }
         if !config.leave_down {
             let setup = Setup {

@@ -6,11 +6,9 @@ use std::collections::BTreeSet;
 
 use cni_common::addr::{Cidr, Family};
 use cni_common::attach::check::drift;
-use cni_common::attach::routes;
+use cni_common::attach::{defaults, routes};
 use cni_common::error::{Cause, Error, Step};
 use cni_common::netlink::Rtnl;
-use cni_common::netlink::link::Link;
-use cni_common::netlink::route::TABLE_MAIN;
 use cni_common::netlink::rule::Rule;
 use cni_common::netns::Netns;
 use cni_common::plugin::{Call, DelCall};
@@ -88,45 +86,6 @@ pub(crate) fn table_routes(rules: &[RuleKeys], ips: &[IpConfig], given: &[Route]
     list
 }
 
-/// The families in which the attachment gets a default route.
-fn default_families(plan: &Plan) -> Vec<Family> {
-    let has = |family: &Family| {
-        plan.routes.iter().any(|route| {
-            route.dst == family.default_route()
-                && route.table.is_none_or(|table| table == TABLE_MAIN)
-        })
-    };
-    [Family::V4, Family::V6].into_iter().filter(has).collect()
-}
-
-/// Lets the default routes of other interfaces stand back; to be called before the attachment's own are added.
-pub(crate) fn make_room<'a>(
-    rtnl: &mut Rtnl,
-    netns: &'a Netns,
-    far: &Link,
-    plan: &Plan,
-    undo: &mut Undo<'a>,
-) -> Result<(), Error> {
-    undo.push("put the default routes back", move || promote(netns));
-    for family in default_families(plan) {
-        rtnl.demote_default_routes(family, far)
-            .map_err(Cause::cause)?;
-    }
-    Ok(())
-}
-
-fn promote(netns: &Netns) -> Result<(), Error> {
-    let promoted = netns.run(|| {
-        let mut rtnl = Rtnl::open()?;
-        rtnl.promote_default_routes(Family::V4)?;
-        rtnl.promote_default_routes(Family::V6)
-    });
-    promoted
-        .step(|| "enter the container's namespace")?
-        .map(|_| ())
-        .map_err(|error: cni_common::netlink::Error| error.cause())
-}
-
 /// Adds the rules.
 pub(crate) fn add_rules<'a>(
     rtnl: &mut Rtnl,
@@ -180,7 +139,7 @@ pub(crate) fn remove(call: &DelCall<Config>) -> Result<(), Error> {
         outcome = remove_rules(netns, &tables(&call.config));
     }
     if call.config.replace_default {
-        outcome = outcome.and(promote(netns));
+        outcome = outcome.and(defaults::promote(netns));
     }
     outcome
 }
