@@ -11,7 +11,7 @@ use cni_common::addr::{Cidr, Mac};
 use cni_common::attach::inside::{Inside, Setup, take_in, taken};
 use cni_common::attach::ipam::Ipam;
 use cni_common::attach::result::interface;
-use cni_common::attach::{mac, namespace, routes};
+use cni_common::attach::{defaults, mac, namespace, routes};
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
@@ -130,6 +130,10 @@ impl<'a> Attempt<'a> {
             routes: &routes::to_install(&plan.given.routes, &plan.ips)?,
             detection: self.call.config.detection,
         };
+        if self.call.config.replace_default {
+            let (rtnl, routes) = (&mut self.inside.rtnl, &plan.given.routes);
+            defaults::make_room(rtnl, self.netns, &link, routes, undo)?;
+        }
         self.inside.configure(self.netns, &link, &setup)?;
         let link = self.settle(&link)?;
         namespace::require(self.call)?;

@@ -46,6 +46,8 @@ pub(crate) struct Config {
     /// `enabledad`.
     pub(crate) detection: Detection,
     pub(crate) dns: Option<Dns>,
+    /// `replaceDefaultRoute`.
+    pub(crate) replace_default: bool,
     pub(crate) strict_del: bool,
 }
 
@@ -85,6 +87,7 @@ impl Configuration for Config {
                 Detection::Skip
             },
             dns: keys::dns(object),
+            replace_default: object.flag("replaceDefaultRoute"),
             strict_del: object.flag("strictDel"),
         };
         if config.id.is_none() {

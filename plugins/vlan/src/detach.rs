@@ -1,7 +1,7 @@
 //! DEL: everything of an attachment goes, found by its owner in the kernel. The master is not asked for.
 
 use cni_common::attach::check::recorded_inside;
-use cni_common::attach::ipam;
+use cni_common::attach::{defaults, ipam};
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
 use cni_common::netlink::Rtnl;
@@ -37,7 +37,11 @@ fn remove(call: &DelCall<Config>) -> Result<(), Error> {
         }
         _ => Ok(()),
     };
-    interface.and(on_host).and(inside)
+    let defaults = match &call.netns {
+        Some(netns) if call.config.replace_default => defaults::promote(netns),
+        _ => Ok(()),
+    };
+    interface.and(on_host).and(inside).and(defaults)
 }
 
 /// Whether the master may be in the container.

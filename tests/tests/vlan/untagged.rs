@@ -279,3 +279,24 @@ fn check_finds_what_changed() {
         .check(&c2, &moved, &result)
         .fails_with(102, "master: expected other, found nic");
 }
+
+#[test]
+fn a_default_route_stands_back_and_returns() {
+    let world = World::new();
+    let c1 = world.container("c1");
+    world.sh("ip link add first type veth peer name eth9 netns c1");
+    c1.sh("ip addr add 10.66.0.2/24 dev eth9; ip link set eth9 up; ip route add default via 10.66.0.1");
+    let ips = json!([{ "address": "10.1.0.2/24", "gateway": "10.1.0.1" }]);
+    let given = json!({ "ips": ips, "routes": [{ "dst": "0.0.0.0/0" }] });
+    world.ipam.gives("c1", given);
+    let before = c1.state();
+    let conf = with(untagged(), json!({ "replaceDefaultRoute": true }));
+    let result = world.plugin().add(&c1, &conf).succeeds();
+    let chosen = c1.exec(["ip", "route", "get", "192.0.2.9"]);
+    assert!(chosen.contains("via 10.1.0.1 dev eth0"), "{chosen}");
+    world.check(&c1, &conf, &result).succeeds();
+    for _ in 0..2 {
+        world.del(&c1, &conf);
+        c1.assert_unchanged_since(&before);
+    }
+}
