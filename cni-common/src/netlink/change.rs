@@ -1,5 +1,7 @@
 //! Changing a link that exists.
 
+use std::os::fd::AsRawFd;
+
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoPortData, InfoPortKind,
     LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
@@ -10,6 +12,7 @@ use super::request::Request;
 use super::{Rtnetlink, bridge};
 use crate::addr::Mac;
 use crate::ident::IfName;
+use crate::netns::Netns;
 
 /// What to change of a link, all in one message. Start from [`Link::change`].
 ///
@@ -112,6 +115,12 @@ impl LinkChange {
     /// Renames it.
     pub fn name(self, name: &IfName) -> Self {
         self.with(LinkAttribute::IfName(name.as_str().to_owned()))
+    }
+
+    /// Moves it into a namespace, where it is down and without addresses (`IFLA_NET_NS_FD`). A name that is given in the
+    /// same message is the one it has there.
+    pub fn netns(self, netns: &Netns) -> Self {
+        self.with(LinkAttribute::NetNsFd(netns.as_raw_fd()))
     }
 
     /// Sets the alias, at most 255 bytes; `""` removes it.

@@ -14,6 +14,7 @@ mod connection;
 mod default_route;
 mod demote;
 mod detach;
+pub mod dummy;
 pub mod error;
 mod frame;
 pub mod link;
