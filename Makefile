@@ -9,11 +9,13 @@ PLUGINS := $(sort $(notdir $(wildcard plugins/*)))
 
 DESTDIR :=
 BINDIR  := /opt/cni/bin
+PREFIX  := /usr/local
 UNITDIR := /usr/lib/systemd/system
 
 export TARGET
 
-.PHONY: build tutorial test test-faults test-vm test-vm-all test-reference test-clients bench bench-vlan install install-links install-systemd clean
+.PHONY: build tutorial test test-faults test-vm test-vm-all test-reference test-clients bench bench-vlan
+.PHONY: install install-links install-tools install-systemd clean
 .PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell lint-fuzz
 
 # The plugins have a cargo call of their own: built together with the lab they would get the features it wants of their
@@ -109,6 +111,11 @@ install-links: install
 		ln -sfn $$plugin "$(DESTDIR)$(BINDIR)/.$$name.new"; \
 		mv -fT "$(DESTDIR)$(BINDIR)/.$$name.new" "$(DESTDIR)$(BINDIR)/$$name"; \
 	done
+
+# The programs that people run; they find the plugins in /opt/cni/bin.
+install-tools: build
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 $(RELEASE)/topology $(RELEASE)/pipework "$(DESTDIR)$(PREFIX)/bin"
 
 # The daemon of dhcp-ipam as a service that systemd starts at the first ADD: systemctl enable --now dhcp-ipam.socket
 # What puts masquerade's rules back after the host's firewall: systemctl enable --now masquerade-reload

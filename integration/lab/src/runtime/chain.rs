@@ -6,7 +6,9 @@ use std::process::Command as Process;
 use serde_json::{Map, Value, json};
 
 use super::exec::execute;
-use super::{Cache, Command, Error, Injected, NetworkList, PluginConfig, Variables, derive, find};
+use super::{
+    Cache, Command, Error, Injected, NetworkList, Planned, PluginConfig, Program, Variables, derive,
+};
 
 /// One interface of one container on one network.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +28,7 @@ pub struct Attachment {
 /// The runtime: where plugins are, what is remembered, and how a plugin process is prepared.
 pub struct Runtime {
     directories: Vec<PathBuf>,
+    own: Vec<Program>,
     cache: Cache,
     prepare: Box<dyn Fn(&mut Process) + Send + Sync>,
 }
@@ -35,9 +38,17 @@ impl Runtime {
     pub fn new(directories: Vec<PathBuf>, cache: Cache) -> Self {
         Self {
             directories,
+            own: Vec::new(),
             cache,
             prepare: Box::new(|_| {}),
         }
+    }
+
+    /// Has these programs executed for their types, whatever the directories hold.
+    #[must_use]
+    pub fn with_own(mut self, own: Vec<Program>) -> Self {
+        self.own = own;
+        self
     }
 
     /// Has every plugin process prepared before it starts: to run it in another namespace, say.
@@ -214,12 +225,44 @@ impl Runtime {
         Error::collect(errors)
     }
 
+    /// The calls that an ADD of this list consists of; a later plugin's lacks the result of the one before.
+    pub fn planned(
+        &self,
+        list: &NetworkList,
+        attachment: &Attachment,
+    ) -> Result<Vec<Planned>, Error> {
+        let injected = Injected {
+            capabilities: Some(&attachment.capabilities),
+            ..Injected::default()
+        };
+        let planned = |plugin: &PluginConfig| {
+            let program = self.program(&plugin.kind)?;
+            let config = derive(list, plugin, injected);
+            let variables = variables(attachment);
+            Planned::new(
+                program,
+                Command::Add,
+                &variables,
+                &self.directories,
+                &config,
+            )
+        };
+        list.plugins.iter().map(planned).collect()
+    }
+
+    /// What is executed for a plugin of this type.
+    pub fn program(&self, kind: &str) -> Result<Program, Error> {
+        let own = self.own.iter().find(|program| program.kind == kind);
+        own.cloned()
+            .map_or_else(|| Program::find(kind, &self.directories), Ok)
+    }
+
     /// Asks a plugin for the versions it speaks.
     pub fn version(&self, kind: &str) -> Result<Value, Error> {
-        let path = find(kind, &self.directories)?;
+        let program = self.program(kind)?;
         let config = json!({"cniVersion": "1.1.0"});
         let printed = execute(
-            &path,
+            &program,
             Command::Version,
             &Variables::default(),
             &self.directories,
@@ -245,11 +288,11 @@ impl Runtime {
         attachment: Option<&Attachment>,
         injected: Injected<'_>,
     ) -> Result<Vec<u8>, Error> {
-        let path = find(&plugin.kind, &self.directories)?;
+        let program = self.program(&plugin.kind)?;
         let config = derive(list, plugin, injected);
         let variables = attachment.map(variables).unwrap_or_default();
         execute(
-            &path,
+            &program,
             command,
             &variables,
             &self.directories,

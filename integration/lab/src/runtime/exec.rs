@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command as Process, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -78,20 +78,84 @@ pub fn find(kind: &str, directories: &[PathBuf]) -> Result<PathBuf, Error> {
         })
 }
 
-/// Executes `path` and returns what it printed; on failure the error result it owes.
+/// What is executed for a plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The plugin's type.
+    pub kind: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Its arguments: none but for the lab's own plugins, which are parts of its programs.
+    pub arguments: Vec<String>,
+}
+
+impl Program {
+    /// The plugin of this type in the directories.
+    pub(super) fn find(kind: &str, directories: &[PathBuf]) -> Result<Self, Error> {
+        Ok(Self {
+            kind: kind.to_owned(),
+            path: find(kind, directories)?,
+            arguments: Vec::new(),
+        })
+    }
+}
+
+/// A call as it would be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// What would be executed.
+    pub program: Program,
+    /// The variables it would have.
+    pub environment: Vec<(&'static str, OsString)>,
+    /// What it would read.
+    pub config: String,
+}
+
+impl Planned {
+    pub(super) fn new(
+        program: Program,
+        command: Command,
+        variables: &Variables,
+        directories: &[PathBuf],
+        config: &Value,
+    ) -> Result<Self, Error> {
+        let environment = environment(command, variables, directories)
+            .map_err(|error| Error::runtime(&program.kind, error))?;
+        Ok(Self {
+            program,
+            environment,
+            config: config.to_string(),
+        })
+    }
+
+    /// The call as a command for a shell.
+    pub fn for_shell(&self) -> String {
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+        let variables = self.environment.iter();
+        let variables =
+            variables.map(|(name, value)| format!("{name}={} ", quoted(&value.to_string_lossy())));
+        let program = std::iter::once(self.program.path.to_string_lossy().into_owned());
+        let words = program.chain(self.program.arguments.iter().cloned());
+        let words: Vec<_> = words.map(|word| quoted(&word)).collect();
+        format!(
+            "printf %s {} | {}{}",
+            quoted(&self.config),
+            variables.collect::<String>(),
+            words.join(" ")
+        )
+    }
+}
+
+/// Executes a program and returns what it printed; on failure the error result it owes.
 pub(super) fn execute(
-    path: &Path,
+    program: &Program,
     command: Command,
     variables: &Variables,
     directories: &[PathBuf],
     config: &Value,
     prepare: &dyn Fn(&mut Process),
 ) -> Result<Vec<u8>, Error> {
-    let kind = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let path = &program.path;
     let failed = |cause: &dyn std::fmt::Display| {
         Error::runtime(
             format!("execute {} {}", path.display(), command.as_str()),
@@ -99,6 +163,7 @@ pub(super) fn execute(
         )
     };
     let mut process = Process::new(path);
+    process.args(&program.arguments);
     process.envs(environment(command, variables, directories).map_err(|error| failed(&error))?);
     for stale in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS"] {
         if !process.get_envs().any(|(name, _)| name == stale) {
@@ -116,7 +181,11 @@ pub(super) fn execute(
     if answer.status.success() {
         return Ok(answer.stdout);
     }
-    Err(Error::Plugin(Box::new(failure(kind, command, &answer))))
+    Err(Error::Plugin(Box::new(failure(
+        program.kind.clone(),
+        command,
+        &answer,
+    ))))
 }
 
 fn environment(

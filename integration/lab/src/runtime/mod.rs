@@ -21,4 +21,4 @@ pub use chain::{Attachment, Runtime};
 pub use conflist::{NetworkList, PluginConfig, SUPPORTED};
 pub use derive::{Injected, derive};
 pub use error::{Error, Failure};
-pub use exec::{Command, Variables, find};
+pub use exec::{Command, Planned, Program, Variables, find};

@@ -202,7 +202,7 @@ fn inside(store: &Store, verb: &[String]) -> Result<ExitCode, Error> {
 }
 
 /// Beside this program, where a build puts the plugins, and where they are installed.
-fn default_plugins() -> Vec<PathBuf> {
+pub(crate) fn default_plugins() -> Vec<PathBuf> {
     let program = std::env::current_exe().unwrap_or_default();
     let beside = program.parent().unwrap_or(Path::new("/"));
     let built = beside.parent().unwrap_or(Path::new("/"));

@@ -64,7 +64,7 @@ pub(super) fn exec(store: &Store, node: &str, words: &[String]) -> Result<ExitCo
 }
 
 /// As a shell gives it: 128 and the signal's number for a process that a signal ended.
-fn exit_code(status: ExitStatus) -> ExitCode {
+pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status
         .code()
         .unwrap_or_else(|| status.signal().unwrap_or(0).saturating_add(128));

@@ -22,7 +22,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Turns any result into one whose error names the step that failed.
-pub(super) trait At<T> {
+pub(crate) trait At<T> {
     /// Adds the step, built only on failure.
     fn at(self, step: impl FnOnce() -> String) -> Result<T, Error>;
 }

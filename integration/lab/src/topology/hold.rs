@@ -140,7 +140,7 @@ impl Holder {
 }
 
 /// The program of this process. `/proc/self/exe` itself would mean another process in there.
-pub(super) fn own_program() -> Result<PathBuf, Error> {
+pub(crate) fn own_program() -> Result<PathBuf, Error> {
     std::env::current_exe().at(|| "find this program".to_owned())
 }
 

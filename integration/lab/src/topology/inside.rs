@@ -178,7 +178,7 @@ pub(super) fn inode(path: &Path) -> Result<u64, Error> {
 }
 
 /// `PATH` with the folders that ordinary users lack.
-pub(super) fn search_path() -> std::ffi::OsString {
+pub(crate) fn search_path() -> std::ffi::OsString {
     let given = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<_> = std::env::split_paths(&given).collect();
     for folder in [

@@ -137,7 +137,7 @@ pub(super) fn table(inspected: &Value) -> String {
     render(&rows)
 }
 
-fn render<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+pub(crate) fn render<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let mut widths = [0; COLUMNS];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -40,8 +40,17 @@ pub use model::{
 pub use read::parse;
 pub use reader::Problem;
 
+// What the other program of this crate has in common with this one.
+pub(crate) use cli::default_plugins;
+pub(crate) use enter::exit_code;
+pub(crate) use error::At;
+pub(crate) use hold::own_program;
+pub(crate) use inside::search_path;
+pub(crate) use inspect::render;
+pub(crate) use words::{cidr, interface, mac};
+
 /// Prints a line. A terminal that has gone away is no reason to stop.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     use std::io::Write;
     let _gone = writeln!(std::io::stdout(), "{line}");
 }

@@ -38,7 +38,7 @@ pub(super) fn address(text: &str) -> Result<IpAddr, String> {
 }
 
 /// An address with its prefix length.
-pub(super) fn cidr(text: &str) -> Result<Cidr, String> {
+pub(crate) fn cidr(text: &str) -> Result<Cidr, String> {
     let must =
         || "must be an address with a prefix length: 192.0.2.1/24 or 2001:db8::1/64".to_owned();
     let (address, prefix) = text.split_once('/').ok_or_else(must)?;
@@ -59,7 +59,7 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// A hardware address of a single station.
-pub(super) fn mac(text: &str) -> Result<String, String> {
+pub(crate) fn mac(text: &str) -> Result<String, String> {
     let octets: Vec<_> = text
         .split(':')
         .map(|part| {
@@ -79,7 +79,7 @@ pub(super) fn mac(text: &str) -> Result<String, String> {
 }
 
 /// A name the kernel takes for an interface.
-pub(super) fn interface(text: &str) -> Result<String, String> {
+pub(crate) fn interface(text: &str) -> Result<String, String> {
     let valid = (1..=15).contains(&text.len())
         && text != "."
         && text != ".."

@@ -1,0 +1,262 @@
+//! What is attached: the runtime's cache, with a few notes of ours in each remembered list.
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::guest::{Guest, identity};
+use super::host::Host;
+use crate::device;
+use crate::runtime::{Attachment, Cache, Entry, NetworkList, Program, Runtime};
+use crate::topology::{At, Error, default_plugins, own_program};
+
+/// Where the state is, in place of [`FOLDER`].
+pub(crate) const STATE: &str = "PIPEWORK_STATE";
+
+/// Gone after a reboot, as all that it is about.
+const FOLDER: &str = "/run/plumb-pipework";
+
+/// The key of the notes in a remembered list; no plugin sees it.
+const NOTES: &str = "pipework";
+
+/// The book of one host.
+pub(super) struct Book {
+    folder: PathBuf,
+    runtime: Runtime,
+}
+
+/// One attachment.
+#[derive(Clone, Debug)]
+pub(super) struct Attached {
+    entry: Entry,
+    /// The guest as the line named it.
+    pub(super) guest: String,
+    /// What tells the guest's network namespace from others.
+    identity: String,
+    /// The line.
+    pub(super) line: String,
+}
+
+impl Book {
+    /// Opens it; nothing is written yet.
+    pub(super) fn open() -> Result<Self, Error> {
+        let given = std::env::var_os(STATE).filter(|folder| !folder.is_empty());
+        let folder = given.map_or_else(|| PathBuf::from(FOLDER), PathBuf::from);
+        let program = own_program()?;
+        let own = device::KINDS.map(|kind| Program {
+            kind: kind.to_owned(),
+            path: program.clone(),
+            arguments: vec!["--plugin".to_owned(), kind.to_owned()],
+        });
+        let runtime = Runtime::new(plugins(), Cache::new(&folder)).with_own(own.into());
+        Ok(Self { folder, runtime })
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Locks a guest against every other line. Held until dropped.
+    pub(super) fn lock(&self, id: &str) -> Result<File, Error> {
+        let mut folder = DirBuilder::new();
+        folder.recursive(true).mode(0o700);
+        folder
+            .create(&self.folder)
+            .at(|| format!("create {}", self.folder.display()))?;
+        // The runtime's own names hold no '@' in this place.
+        let path = self.folder.join(format!("@{id}.line"));
+        let step = || format!("lock {}", path.display());
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.at(step)?;
+        file.lock().at(step)?;
+        Ok(file)
+    }
+
+    /// All that is attached, oldest first.
+    pub(super) fn all(&self) -> Result<Vec<Attached>, Error> {
+        let entries = self.runtime.cache().entries();
+        let entries = entries.at(|| "read what is attached".to_owned())?;
+        Ok(entries.into_iter().filter_map(Attached::read).collect())
+    }
+
+    /// Attaches a guest; the line is remembered with the list.
+    pub(super) fn attach(
+        &self,
+        list: &Value,
+        line: &str,
+        guest: (&str, &Guest),
+        interface: &str,
+    ) -> Result<(), Error> {
+        let (word, guest) = guest;
+        let mut kept = list.clone();
+        if let Some(kept) = kept.as_object_mut() {
+            let notes = json!({"guest": word, "identity": guest.identity, "line": line});
+            kept.insert(NOTES.to_owned(), notes);
+        }
+        let list = NetworkList::from_value(kept).at(|| "network configuration".to_owned())?;
+        let attachment = attachment(guest, interface);
+        self.runtime
+            .add(&list, &attachment)
+            .map(|_| ())
+            .map_err(|error| Error::new(error.to_string()))
+    }
+
+    /// Detaches: everything of it goes, and with `bridge` a bridge that we made for it and nobody uses any more.
+    pub(super) fn detach(&self, attached: &Attached, bridge: bool) -> Result<(), Error> {
+        let Entry {
+            list, attachment, ..
+        } = &attached.entry;
+        let list = if bridge { tidying(list)? } else { list.clone() };
+        let attachment = Attachment {
+            netns: attachment.netns.clone().filter(|_| attached.is_alive()),
+            ..attachment.clone()
+        };
+        self.runtime
+            .del(&list, &attachment)
+            .at(|| format!("detach {} of {}", attachment.ifname, attached.guest))
+    }
+
+    /// Detaches what belongs to guests that are gone, then has the plugins look for what a crash left.
+    pub(super) fn collect(&self) -> Result<Vec<String>, Error> {
+        let (gone, alive): (Vec<_>, Vec<_>) =
+            self.all()?.into_iter().partition(|each| !each.is_alive());
+        let mut failures = Vec::new();
+        let mut collected = Vec::new();
+        for attached in gone.iter().rev() {
+            match self.detach(attached, true) {
+                Ok(()) => collected.push(format!("{} {}", attached.guest, attached.interface())),
+                Err(error) => failures.push(error.to_string()),
+            }
+        }
+        let mut networks = Vec::new();
+        for attached in alive.iter().chain(&gone) {
+            let list = &attached.entry.list;
+            if networks.contains(&list.name) {
+                continue;
+            }
+            networks.push(list.name.clone());
+            let valid: Vec<_> = alive
+                .iter()
+                .filter(|each| each.entry.list.name == list.name)
+                .map(|each| {
+                    let attachment = &each.entry.attachment;
+                    (attachment.container.clone(), attachment.ifname.clone())
+                })
+                .collect();
+            let outcome = self.runtime.gc(&tidying(list)?, Some(&valid));
+            failures.extend(outcome.err().map(|error| error.to_string()));
+        }
+        if failures.is_empty() {
+            Ok(collected)
+        } else {
+            Err(Error::new(failures.join("\n")))
+        }
+    }
+}
+
+/// The attachment of a guest.
+pub(super) fn attachment(guest: &Guest, interface: &str) -> Attachment {
+    Attachment {
+        container: guest.id.clone(),
+        netns: Some(guest.netns.clone()),
+        ifname: interface.to_owned(),
+        ..Attachment::default()
+    }
+}
+
+/// The list for a DEL or GC that also removes a bridge that the plugin made, unless somebody gave it an address.
+fn tidying(list: &NetworkList) -> Result<NetworkList, Error> {
+    let mut source = list.source.clone();
+    if let Some(plugin) = source.pointer_mut("/plugins/0")
+        && let Some(bridge) = plugin.get("bridge").and_then(Value::as_str)
+        && !Host::read()?.is_addressed(bridge)
+        && let Some(plugin) = plugin.as_object_mut()
+    {
+        plugin.insert("removeEmptyBridge".to_owned(), true.into());
+    }
+    NetworkList::from_value(source).at(|| "network configuration".to_owned())
+}
+
+/// Where plugins are looked for: `CNI_PATH`, or where they are built and installed.
+fn plugins() -> Vec<PathBuf> {
+    match std::env::var_os("CNI_PATH").filter(|path| !path.is_empty()) {
+        Some(path) => std::env::split_paths(&path).collect(),
+        None => default_plugins(),
+    }
+}
+
+/// The guest and the line of a remembered list, if `pipework` made it.
+pub(crate) fn of_list(list: &NetworkList) -> Option<(&str, &str)> {
+    let note = |key: &str| list.source.get(NOTES)?.get(key)?.as_str();
+    Some((note("guest")?, note("line")?))
+}
+
+impl Attached {
+    fn read(entry: Entry) -> Option<Self> {
+        let (guest, line) = of_list(&entry.list)?;
+        let (guest, line) = (guest.to_owned(), line.to_owned());
+        let identity = entry.list.source.get(NOTES)?.get("identity")?;
+        let identity = identity.as_str()?.to_owned();
+        Some(Self {
+            entry,
+            guest,
+            identity,
+            line,
+        })
+    }
+
+    pub(super) fn container(&self) -> &str {
+        &self.entry.attachment.container
+    }
+
+    pub(super) fn interface(&self) -> &str {
+        &self.entry.attachment.ifname
+    }
+
+    /// What the interface leads to: a bridge, a NIC, or a VLAN of either.
+    pub(super) fn network(&self) -> &str {
+        let name = &self.entry.list.name;
+        name.strip_prefix("pipework-").unwrap_or(name)
+    }
+
+    /// The guest's network namespace as it was when it was attached.
+    pub(super) fn netns(&self) -> Option<&PathBuf> {
+        self.entry.attachment.netns.as_ref()
+    }
+
+    /// The result of the ADD; `None` where that did not finish.
+    pub(super) fn result(&self) -> Option<&Value> {
+        self.entry.result.as_ref()
+    }
+
+    /// Whether the guest's network namespace is still the one that was attached.
+    pub(super) fn is_alive(&self) -> bool {
+        let netns = self.entry.attachment.netns.as_ref();
+        netns.is_some_and(|netns| identity(netns).is_ok_and(|now| now == self.identity))
+    }
+
+    /// Whether it is a guest's, in the namespace that guest has.
+    pub(super) fn is_of(&self, guest: &Guest) -> bool {
+        self.identity == guest.identity
+    }
+
+    /// Whether it came from the same configuration.
+    pub(super) fn is_as(&self, list: &Value) -> bool {
+        let plain = |list: &Value| {
+            let mut plain = list.clone();
+            if let Some(plain) = plain.as_object_mut() {
+                plain.remove(NOTES);
+            }
+            if let Some(plugin) = plain.pointer_mut("/plugins/0")
+                && let Some(plugin) = plugin.as_object_mut()
+            {
+                // What a NIC was before it was given away.
+                plugin.remove(super::attach::RESTORE);
+            }
+            plain
+        };
+        plain(&self.entry.list.source) == plain(list)
+    }
+}

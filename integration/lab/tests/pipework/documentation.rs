@@ -1,0 +1,68 @@
+//! Every command of docs/coming-from-pipework.md is run, in its order.
+
+use plumb_tests::Container;
+
+use super::world::World;
+
+const PAGE: &str = include_str!("../../../../docs/coming-from-pipework.md");
+
+/// The lines of the page's blocks of one kind.
+fn lines(kind: &str) -> Vec<&'static str> {
+    let blocks = PAGE.split("```").skip(1).step_by(2);
+    let of_kind =
+        blocks.filter_map(|block| block.split_once('\n').filter(|(name, _)| *name == kind));
+    let lines = of_kind.flat_map(|(_, lines)| lines.lines());
+    let lines = lines.map(|line| line.split_once("  #").map_or(line, |(line, _)| line));
+    lines
+        .map(|line| line.trim().strip_prefix("pipework ").unwrap())
+        .collect()
+}
+
+/// A host with the page's guests and NICs; a DHCP server behind one of these.
+fn host() -> (World, Container) {
+    let world = World::new();
+    let switch = world.container("switch");
+    for (nic, port) in [("eth1", "port1"), ("eth2", "port2")] {
+        let mac = nic.replace("eth", "02:00:00:00:00:e");
+        world.sh(&format!("ip link add {nic} address {mac} type veth peer name {port} netns switch && ip link set {nic} up"));
+        switch.sh(&format!("ip link set {port} up"));
+    }
+    for guest in ["R1", "R2", "H1", "web1", "db1"] {
+        world.container(guest);
+    }
+    (world, switch)
+}
+
+#[test]
+fn the_commands_of_the_page_work_as_they_stand_there() {
+    let (world, switch) = host();
+    let _server = super::dhcp::dnsmasq(&switch, "port1");
+    let _daemon = super::dhcp::Daemon;
+    let mut listed = String::new();
+    let lines = lines("sh");
+    assert!(lines.len() > 25, "{lines:?}");
+    for line in lines {
+        let said = world.does(line);
+        if line == "--list" {
+            listed = said;
+        }
+    }
+    assert!(PAGE.contains(&format!("```\n{listed}```")), "{listed}");
+    for guest in ["R2", "H1"] {
+        world.does(&format!("--del {guest}"));
+    }
+    super::dhcp::until_no_leases();
+    assert_eq!(world.links().len(), 3, "lo, eth1 and eth2");
+}
+
+#[cfg(feature = "stock-kernel")]
+#[test]
+fn so_do_those_that_need_a_stock_kernel() {
+    let (world, _switch) = host();
+    let lines = lines("sh stock-kernel");
+    assert!(lines.len() > 5, "{lines:?}");
+    for line in lines {
+        world.does(line);
+    }
+    assert_eq!(world.links().len(), 3, "lo, eth1 and eth2");
+}
