@@ -14,7 +14,7 @@ UNITDIR := /usr/lib/systemd/system
 
 export TARGET
 
-.PHONY: build tutorial test test-faults test-vm test-vm-all test-reference test-clients bench bench-vlan
+.PHONY: build image tutorial test test-faults test-vm test-vm-all test-reference test-clients bench bench-vlan
 .PHONY: install install-links install-tools install-systemd clean
 .PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell lint-fuzz
 
@@ -23,7 +23,11 @@ export TARGET
 build:
 	@.ci/setup build
 	$(CARGO) build --locked --target $(TARGET) --release $(addprefix --package=,$(PLUGINS))
-	$(CARGO) build --locked --target $(TARGET) --release --package=plumb-lab
+	$(CARGO) build --locked --target $(TARGET) --release --package=plumb-lab --package=plumb-image
+
+# A container image of the plugins, by podman or docker: conf-examples/kubernetes installs from it.
+image: build
+	@integration/image/build $(abspath $(RELEASE))
 
 # The topology of the tutorial, built up and proven to work, as an ordinary user or as root.
 tutorial: build
@@ -58,8 +62,9 @@ test-reference: build
 
 # The plugins under real container runtimes, on throwaway machines: as root, whom they need.
 test-clients: build
-	@.ci/setup test clients
-	@PLUGIN_DIR=$(abspath $(RELEASE)) REFERENCE_DIR=$$(.ci/reference-plugins) && export PLUGIN_DIR REFERENCE_DIR && \
+	@.ci/setup test tutorial clients
+	@PLUGIN_DIR=$(abspath $(RELEASE)) REFERENCE_DIR=$$(.ci/reference-plugins) KUBERNETES_VALIDATE=$$(.ci/kubernetes-validate) && \
+		export PLUGIN_DIR REFERENCE_DIR KUBERNETES_VALIDATE && \
 		$(CARGO) test --locked --target $(TARGET) --package=plumb-clients
 
 # Our chain against the Go plugins' for the same work. BENCH=quick for a first impression.

@@ -47,11 +47,17 @@ tmp_dir = "{directory}/tmp"
         podman
     }
 
-    fn words<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Vec<OsString> {
-        let mut words: Vec<OsString> = vec!["env".into()];
-        words.push(format!("CONTAINERS_CONF={}/containers.conf", self.directory).into());
-        words.push(format!("CONTAINERS_STORAGE_CONF={}/storage.conf", self.directory).into());
-        words.push("podman".into());
+    /// The words that run this podman, for a program that runs it.
+    pub fn command(&self) -> String {
+        format!(
+            "env CONTAINERS_CONF={0}/containers.conf CONTAINERS_STORAGE_CONF={0}/storage.conf podman",
+            self.directory
+        )
+    }
+
+    /// The words that run `podman` with these arguments.
+    pub fn words<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Vec<OsString> {
+        let mut words: Vec<OsString> = self.command().split(' ').map(OsString::from).collect();
         words.extend(arguments.into_iter().map(|word| word.as_ref().to_owned()));
         words
     }

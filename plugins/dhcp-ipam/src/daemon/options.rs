@@ -13,7 +13,7 @@ pub(crate) struct Options {
     pub(crate) socket: PathBuf,
     pub(crate) state: PathBuf,
     pub(crate) pidfile: Option<PathBuf>,
-    /// Stands before paths of namespaces, where the host's files are under another root.
+    /// Stands before the paths of the host: socket, leases and namespaces, where the host's files are under another root.
     pub(crate) host_prefix: String,
     pub(crate) broadcast: bool,
     pub(crate) policy: Policy,
@@ -67,6 +67,8 @@ impl Options {
             options.take(name, value)?;
         }
         options.socket = options.host_path(&options.socket);
+        // Where a plugin of that host, which finds no daemon, leaves word.
+        options.state = options.host_path(&options.state);
         Ok(options)
     }
 
@@ -163,9 +165,11 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_stands_before_the_socket_and_namespaces() {
+    fn the_prefix_stands_before_the_socket_the_leases_and_namespaces() {
         let options = parse(&["--hostprefix", "/host/", "--socketpath", "/run/x"]).unwrap();
         assert_eq!(options.socket, PathBuf::from("/host/run/x"));
+        let leases = "/host/var/lib/cni/dhcp-ipam";
+        assert_eq!(options.state, PathBuf::from(leases));
         assert_eq!(options.netns("/run/netns/c1"), "/host/run/netns/c1");
     }
 
