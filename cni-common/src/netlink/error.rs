@@ -69,6 +69,18 @@ impl Error {
         self.errno == libc::EEXIST
     }
 
+    /// Whether the kernel does not have what the socket, or a first question on it, is about.
+    pub fn lacks_subsystem(&self) -> bool {
+        [
+            libc::EPROTONOSUPPORT,
+            libc::EAFNOSUPPORT,
+            libc::EOPNOTSUPP,
+            libc::EINVAL,
+            libc::ENOENT,
+        ]
+        .contains(&self.errno)
+    }
+
     /// Whether the kernel, or the link, cannot do what was asked (`EOPNOTSUPP`).
     pub fn is_unsupported(&self) -> bool {
         self.errno == libc::EOPNOTSUPP

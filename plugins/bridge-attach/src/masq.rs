@@ -104,6 +104,6 @@ pub(crate) fn remove_stale(
 
 /// Compares the rules with what [`add`] left.
 pub(crate) fn check(owner: &Owner, inside: &Link, plan: &Plan) -> Result<(), Error> {
-    let mut nft = masquerade::open()?;
-    masquerade::check::check(&mut nft, &rules_for(owner, inside, plan), owner, &[])
+    let rules = rules_for(owner, inside, plan);
+    masquerade::backend::check(config().backend, &rules, owner, &[])
 }

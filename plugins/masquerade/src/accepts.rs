@@ -17,7 +17,7 @@ pub(crate) const CHAIN: &str = "PLUMB-FORWARD";
 /// Where Docker asks others to put their rules.
 pub(crate) const DOCKER_USER: &str = "DOCKER-USER";
 /// The comment of the jump to our chain.
-const JUMP: &str = "plumb: networks of containers";
+pub(crate) const JUMP: &str = "plumb: networks of containers";
 /// The comment of the jump to the administrator's chain.
 const ADMIN_JUMP: &str = "plumb: the administrator's exceptions";
 

@@ -11,11 +11,8 @@ use crate::accepts::{Gap, is_same};
 use crate::rules::{Chain, Group, Plan, table};
 use crate::sysctls::Wanted;
 
-/// Compares the kernel with the plan.
-///
-/// # Errors
-/// Code 102 with everything that is not as ADD left it.
-pub fn check(nft: &mut Nft, plan: &Plan, owner: &Owner, sysctls: &[Wanted]) -> Result<(), Error> {
+/// What of a plan is not in nftables.
+pub(crate) fn rules(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<Vec<String>, Error> {
     let mut drift = Vec::new();
     for group in &plan.groups {
         compare(nft, group, owner, &mut drift).step(|| "read the firewall")?;
@@ -25,6 +22,11 @@ pub fn check(nft: &mut Nft, plan: &Plan, owner: &Owner, sysctls: &[Wanted]) -> R
             gap.describe(&mut drift);
         }
     }
+    Ok(drift)
+}
+
+/// Adds the parameters that are not as they are to be, and gives the verdict.
+pub(crate) fn verdict(mut drift: Vec<String>, sysctls: &[Wanted]) -> Result<(), Error> {
     for wanted in sysctls {
         let value = sysctl::read(&wanted.name).step(|| format!("read {}", wanted.name))?;
         match value {

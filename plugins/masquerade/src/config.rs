@@ -42,6 +42,18 @@ pub enum Mss {
     Bytes(u16),
 }
 
+/// Into which of the host's firewalls the rules go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// Legacy iptables where the host uses it, or has nothing else; nftables elsewhere.
+    #[default]
+    Auto,
+    /// nftables.
+    Nftables,
+    /// Legacy iptables.
+    Legacy,
+}
+
 /// The administrator's chain in iptables, whose rules come before those of the plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
@@ -91,6 +103,8 @@ pub struct Config {
     pub clamp_mss: Option<Mss>,
     /// `ingressPolicy`.
     pub ingress: Ingress,
+    /// `backend`.
+    pub backend: Backend,
     /// `iptablesAdminChainName`.
     pub admin: Admin,
     /// `ipForward`: for what forwarding is switched on, for each family in use.
@@ -114,6 +128,7 @@ impl Default for Config {
             forward: Forward::Open,
             clamp_mss: None,
             ingress: Ingress::Open,
+            backend: Backend::default(),
             admin: Admin::default(),
             ip_forward: Forwarding::default(),
             bridge_nf_call: None,
@@ -166,9 +181,6 @@ impl Configuration for Config {
         let is_firewall = object
             .get("type")
             .is_some_and(|kind| kind.string() == Some("firewall"));
-        if let Some(backend) = object.get("backend") {
-            check_backend(&backend);
-        }
         Self {
             masquerade: flag("masquerade").unwrap_or(!is_firewall),
             sources,
@@ -190,6 +202,11 @@ impl Configuration for Config {
                 .get("ingressPolicy")
                 .as_ref()
                 .map(read_ingress)
+                .unwrap_or_default(),
+            backend: object
+                .get("backend")
+                .as_ref()
+                .map(read_backend)
                 .unwrap_or_default(),
             admin: read_admin(object.get("iptablesAdminChainName").as_ref(), is_firewall),
             ip_forward: match object.get("ipForward") {
@@ -323,16 +340,19 @@ const RESERVED: [&str; 10] = [
     "PLUMB-FORWARD",
 ];
 
-/// Whatever tool a configuration for the reference plugin names, the rules are made through nftables, and where
-/// iptables drops what it does not know, in its chains as well.
-fn check_backend(value: &Value<'_>) {
+fn read_backend(value: &Value<'_>) -> Backend {
     match value.string() {
-        Some("auto" | "nftables" | "iptables" | "") | None => {}
+        // What the reference plugin calls iptables is either.
+        Some("auto" | "iptables" | "") | None => Backend::Auto,
+        Some("nftables") => Backend::Nftables,
+        Some("iptables-legacy") => Backend::Legacy,
         Some("firewalld") => {
             value.refuse("is not supported: put the bridge into a zone, and leave the key out");
+            Backend::Auto
         }
         Some(_) => {
-            value.refuse("must be \"auto\", \"nftables\" or \"iptables\"");
+            value.refuse("must be \"auto\", \"nftables\", \"iptables\" or \"iptables-legacy\"");
+            Backend::Auto
         }
     }
 }

@@ -122,7 +122,7 @@ fn what_cannot_be_is_refused_with_key_value_and_rule() {
         ),
         (
             r#"{"backend": "iptabels"}"#,
-            "backend: \"iptabels\" must be \"auto\", \"nftables\" or \"iptables\"",
+            "backend: \"iptabels\" must be \"auto\", \"nftables\"",
         ),
     ] {
         let refused = read(text).unwrap_err();

@@ -11,12 +11,13 @@ use cni_common::nft::Element;
 use cni_common::owner::Owner;
 
 use crate::apply::Before;
+use crate::backend::{attach, detach};
 use crate::config::Config;
+use crate::is_stale;
 use crate::release::Going;
 use crate::restore::restore_others;
 use crate::rules::Plan;
 use crate::state::{DIRECTORY, Maker, Store};
-use crate::{attach, detach, is_stale};
 
 /// Who makes attachments, and where their files are.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,7 @@
 
 mod accepts;
 pub mod apply;
+pub mod backend;
 pub mod check;
 pub mod config;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod corpus_tests;
 pub mod forwarding;
 pub mod inside;
 pub mod kept;
+mod legacy;
 pub mod release;
 pub mod reload;
 pub mod restore;
@@ -30,18 +32,15 @@ use cni_common::ident::{IfName, NetworkName};
 use cni_common::log;
 use cni_common::netlink::Rtnl;
 use cni_common::nft::{Element, Nft};
-use cni_common::owner::{Owner, Tag};
+use cni_common::owner::Tag;
 use cni_common::plugin::{About, Call, DelCall, GcCall, NetnsUse, Plugin, StatusCall};
 use cni_common::result::Attachment;
 use cni_common::version::SpecVersion;
 
-use crate::apply::Before;
 use crate::config::{Config, Ingress};
 use crate::kept::Keeper;
-use crate::release::Going;
 use crate::rules::{Inside, Plan};
 use crate::state::Maker;
-use crate::sysctls::Memory;
 
 /// The plugin.
 #[derive(Debug)]
@@ -81,8 +80,7 @@ impl Plugin for Masquerade {
         let plan = plan(&call.network, &call.config, previous, &addresses)?;
         let families: Vec<Family> = plan.families().collect();
         let sysctls = sysctls::wanted(&call.config, &families, &plan.inside);
-        let mut nft = open()?;
-        check::check(&mut nft, &plan, &call.owner(), &sysctls)
+        backend::check(call.config.backend, &plan, &call.owner(), &sysctls)
     }
 
     fn del(&self, call: &DelCall<Config>) -> Result<(), Error> {
@@ -96,8 +94,8 @@ impl Plugin for Masquerade {
     }
 
     fn status(&self, call: &StatusCall<Config>) -> Result<(), Error> {
-        let usable = open().and_then(|mut nft| nft.generation().step(|| "ask for nftables"));
-        usable.map_err(|error| error.with_code(Code::NotAvailable))?;
+        backend::is_usable(call.config.backend)
+            .map_err(|error| error.with_code(Code::NotAvailable))?;
         restore::status(&keeper(&call.config).of_network(&call.network)?)
     }
 
@@ -179,68 +177,4 @@ fn check_ingress(ingress: Ingress, inside: &Inside) -> Result<(), Error> {
         ));
     }
     Ok(())
-}
-
-/// Puts a plan into the kernel and switches what the configuration asks for; tells what was there before. On failure
-/// nothing stays.
-pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<Before, Error> {
-    let families: Vec<Family> = plan.families().collect();
-    // The last attachment to go holds the lock while it puts parameters back: look at them under it.
-    let memory = Memory::open(config.restore_sysctls)?;
-    let mut nft = open()?;
-    if config.restore_sysctls {
-        let table = rules::table();
-        let sets = nft.sets(&table).step(|| "read the firewall")?;
-        if sets.is_empty() {
-            memory.begin()?;
-        }
-    }
-    let wanted = sysctls::wanted(config, &families, &plan.inside);
-    let wanted = forwarding::keeping_routes(sysctls::pending(wanted)?)?;
-    let mut changed = Vec::new();
-    let remembering = config.restore_sysctls.then_some(&memory);
-    let attached = apply::apply(&mut nft, plan, owner).and_then(|before| {
-        sysctls::set(&wanted, remembering, &mut changed)?;
-        Ok(before)
-    });
-    if attached.is_err()
-        && let Err(error) = undo(owner, &memory, &changed)
-    {
-        log::error(format_args!("undo: {error}"));
-    }
-    attached
-}
-
-/// Takes an attachment back that failed. Whether its transaction was carried out is not certain: the kernel's
-/// answer may be what is lost.
-fn undo(owner: &Owner, memory: &Memory, changed: &[sysctls::Changed]) -> Result<(), Error> {
-    // Not the connection that failed: an answer to it may still be on its way.
-    let mut nft = open()?;
-    let released = release::release(&mut nft, &owner.network, &Going::Of(&owner.tag(), &[]))?;
-    if released.deleted {
-        nft.close_after_deletion();
-    }
-    // Attachments that came in between rely on what was switched.
-    if released.all_gone {
-        sysctls::put_back(changed)?;
-        memory.forget()?;
-    }
-    Ok(())
-}
-
-/// Takes attachments of a network out of the kernel, and with the last one what they shared and what the
-/// configuration switched. What is not there is no error.
-pub fn detach(network: &NetworkName, going: &Going<'_>) -> Result<(), Error> {
-    let memory = Memory::open(false)?;
-    let mut nft = open()?;
-    let released = release::release(&mut nft, network, going)?;
-    let restored = if released.all_gone {
-        memory.restore()
-    } else {
-        Ok(())
-    };
-    if released.deleted {
-        nft.close_after_deletion();
-    }
-    restored
 }

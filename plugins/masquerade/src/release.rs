@@ -21,7 +21,7 @@ pub enum Going<'a> {
 }
 
 impl Going<'_> {
-    fn includes(&self, element: &Element) -> bool {
+    pub(crate) fn includes(&self, element: &Element) -> bool {
         match self {
             Self::Of(tag, _) => element.comment.as_deref() == Some(*tag),
             Self::Where(is_going) => is_going(element),

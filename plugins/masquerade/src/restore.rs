@@ -11,11 +11,12 @@ use cni_common::log;
 use cni_common::plugin::{About, Plugin};
 use cni_common::version::SpecVersion;
 
+use crate::backend::{self, attach, detach};
 use crate::config::Config;
 use crate::release::Going;
 use crate::rules::Plan;
 use crate::state::{Entry, Record};
-use crate::{Masquerade, attach, check, detach, inside, open, plan, sysctls};
+use crate::{Masquerade, inside, plan, sysctls};
 
 /// What became of a file's attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +103,7 @@ pub fn look(entry: &Entry) -> Result<(), Error> {
     };
     let families: Vec<Family> = plan.families().collect();
     let sysctls = sysctls::wanted(&config, &families, &plan.inside);
-    let looked = check::check(&mut open()?, &plan, &record.owner, &sysctls);
+    let looked = backend::check(config.backend, &plan, &record.owner, &sysctls);
     match looked {
         // Between the two steps of a DEL.
         Err(error) if entry.read()?.is_some() => Err(error).step(|| record.owner.to_string()),

@@ -103,6 +103,17 @@ pub struct Group {
     pub addresses: Vec<IpAddr>,
 }
 
+impl Group {
+    /// The family of its addresses.
+    pub fn family(&self) -> Family {
+        if self.set.keys == KeyKind::Address(Family::V6) {
+            Family::V6
+        } else {
+            Family::V4
+        }
+    }
+}
+
 /// The two rules that let a network's packets pass where iptables drops what it does not know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepts {

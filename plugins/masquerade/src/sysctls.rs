@@ -19,8 +19,8 @@ use cni_common::sysctl::{self, Outcome};
 use crate::config::Config;
 use crate::rules::Inside;
 
-/// Where the file is; it need not outlive a reboot.
-const DIRECTORY: &str = "/run/plumb";
+/// Where the files are; they need not outlive a reboot.
+pub(crate) const DIRECTORY: &str = "/run/plumb";
 
 /// One parameter and the value it is to have.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 mod guard;
 mod ingress;
 mod iptables;
+mod legacy;
 mod life;
 mod many;
 mod mss;

@@ -1,0 +1,148 @@
+//! Which of the host's firewalls an attachment's rules go into, and what is switched beside them.
+
+use cni_common::addr::Family;
+use cni_common::error::{Error, Step};
+use cni_common::ident::NetworkName;
+use cni_common::log;
+use cni_common::nft::Nft;
+use cni_common::owner::Owner;
+
+use crate::apply::{self, Before};
+use crate::config::{Backend, Config};
+use crate::release::{self, Going};
+use crate::rules::{self, Plan};
+use crate::sysctls::{self, Memory, Wanted};
+use crate::{check, forwarding, legacy};
+
+/// Where the rules go.
+#[derive(Debug)]
+enum Choice {
+    Nftables(Nft),
+    Legacy,
+}
+
+fn choose(backend: Backend) -> Result<Choice, Error> {
+    match backend {
+        Backend::Nftables => crate::open().map(Choice::Nftables),
+        Backend::Legacy => Ok(Choice::Legacy),
+        Backend::Auto if legacy::is_in_use() => Ok(Choice::Legacy),
+        Backend::Auto => match nftables()? {
+            Some(nft) => Ok(Choice::Nftables(nft)),
+            None if legacy::is_possible().is_ok() => Ok(Choice::Legacy),
+            None => crate::open().map(Choice::Nftables),
+        },
+    }
+}
+
+/// The nftables of the namespace; `None` where the kernel has none.
+fn nftables() -> Result<Option<Nft>, Error> {
+    let asked = Nft::open().and_then(|mut nft| nft.generation().map(|_| nft));
+    match asked {
+        Ok(nft) => Ok(Some(nft)),
+        Err(error) if error.lacks_subsystem() => Ok(None),
+        Err(error) => Err(error).step(|| "open nftables"),
+    }
+}
+
+/// Whether an ADD could be served.
+pub fn is_usable(backend: Backend) -> Result<(), Error> {
+    match choose(backend)? {
+        Choice::Nftables(mut nft) => nft.generation().step(|| "ask for nftables").map(|_| ()),
+        Choice::Legacy => legacy::is_possible(),
+    }
+}
+
+/// Compares the host with the plan.
+///
+/// # Errors
+/// Code 102 with everything that is not as ADD left it.
+pub fn check(
+    backend: Backend,
+    plan: &Plan,
+    owner: &Owner,
+    sysctls: &[Wanted],
+) -> Result<(), Error> {
+    let rules = match choose(backend)? {
+        Choice::Nftables(mut nft) => check::rules(&mut nft, plan, owner)?,
+        Choice::Legacy => legacy::missing(plan, owner)?,
+    };
+    check::verdict(rules, sysctls)
+}
+
+/// Puts a plan into the kernel and switches what the configuration asks for; tells what was there before. On failure
+/// nothing stays.
+pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<Before, Error> {
+    let families: Vec<Family> = plan.families().collect();
+    // The last attachment to go holds the lock while it puts parameters back: look at them under it.
+    let memory = Memory::open(config.restore_sysctls)?;
+    let mut choice = choose(config.backend)?;
+    if config.restore_sysctls && is_first(&mut choice)? {
+        memory.begin()?;
+    }
+    let wanted = sysctls::wanted(config, &families, &plan.inside);
+    let wanted = forwarding::keeping_routes(sysctls::pending(wanted)?)?;
+    let mut changed = Vec::new();
+    let remembering = config.restore_sysctls.then_some(&memory);
+    let applied = match &mut choice {
+        Choice::Nftables(nft) => apply::apply(nft, plan, owner),
+        Choice::Legacy => legacy::attach(plan, owner),
+    };
+    let attached = applied.and_then(|before| {
+        sysctls::set(&wanted, remembering, &mut changed)?;
+        Ok(before)
+    });
+    if attached.is_err()
+        && let Err(error) = undo(owner, &memory, &changed)
+    {
+        log::error(format_args!("undo: {error}"));
+    }
+    attached
+}
+
+/// Whether no attachment of the host has rules.
+fn is_first(choice: &mut Choice) -> Result<bool, Error> {
+    match choice {
+        Choice::Nftables(nft) => {
+            let sets = nft.sets(&rules::table()).step(|| "read the firewall")?;
+            Ok(sets.is_empty())
+        }
+        Choice::Legacy => legacy::has_attachments().map(|some| !some),
+    }
+}
+
+/// Takes an attachment back that failed. Whether its transaction was carried out is not certain: the kernel's
+/// answer may be what is lost.
+fn undo(owner: &Owner, memory: &Memory, changed: &[sysctls::Changed]) -> Result<(), Error> {
+    // Attachments that came in between rely on what was switched.
+    if release(&owner.network, &Going::Of(&owner.tag(), &[]))? {
+        sysctls::put_back(changed)?;
+        memory.forget()?;
+    }
+    Ok(())
+}
+
+/// Takes attachments of a network out of the kernel, and with the last one what they shared and what the
+/// configuration switched. What is not there is no error.
+pub fn detach(network: &NetworkName, going: &Going<'_>) -> Result<(), Error> {
+    let memory = Memory::open(false)?;
+    if release(network, going)? {
+        memory.restore()?;
+    }
+    Ok(())
+}
+
+/// Takes attachments out of whatever firewall they are in; whether none of this plugin is left.
+fn release(network: &NetworkName, going: &Going<'_>) -> Result<bool, Error> {
+    let released = match nftables()? {
+        Some(mut nft) => {
+            let released = release::release(&mut nft, network, going);
+            if released.as_ref().is_ok_and(|released| released.deleted) {
+                nft.close_after_deletion();
+            }
+            released.map(|released| released.all_gone)
+        }
+        None => Ok(true),
+    };
+    let legacy = legacy::detach(network, going);
+    Ok(released? && legacy?)
+}

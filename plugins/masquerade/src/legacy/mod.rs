@@ -1,0 +1,152 @@
+//! Hosts whose firewall is legacy iptables: the same rules, by one `iptables-restore --noflush` an operation.
+//!
+//! The kernel has no transactions here, so whoever changes a table reads it whole and writes it whole, under a lock that
+//! the programs share. What we ask for is a list of changes; where somebody was faster one of them fails, the table
+//! stays as it was, and we look again. Every operation costs as much as the tables are long.
+
+mod desired;
+mod program;
+mod saved;
+mod words;
+
+use core::cell::Cell;
+use core::net::{IpAddr, Ipv4Addr};
+
+use cni_common::addr::Family;
+use cni_common::error::Error;
+use cni_common::ident::NetworkName;
+use cni_common::nft::{Element, Key};
+use cni_common::owner::Owner;
+
+use self::program::{Programs, has_tables};
+use self::saved::Saved;
+use crate::apply::Before;
+use crate::release::Going;
+use crate::rules::Plan;
+
+/// How often a change is tried. A try takes some milliseconds and fails if somebody else's rules came or went meanwhile.
+const ATTEMPTS: usize = 10;
+
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+/// Whether the host uses legacy iptables: it has rules that are not ours, or a policy that drops.
+pub(crate) fn is_in_use() -> bool {
+    let used = |family: &Family| {
+        has_tables(*family)
+            && Programs::find(*family)
+                .and_then(|programs| programs.saved())
+                .is_ok_and(|saved| desired::is_in_use(&saved))
+    };
+    FAMILIES.iter().any(used)
+}
+
+/// Whether its programs are there.
+///
+/// # Errors
+/// Code 2 where they are not.
+pub(crate) fn is_possible() -> Result<(), Error> {
+    Programs::find(Family::V4).map(|_| ())
+}
+
+/// Whether attachments of this plugin are in its tables.
+pub(crate) fn has_attachments() -> Result<bool, Error> {
+    for family in FAMILIES.into_iter().filter(|family| has_tables(*family)) {
+        if desired::is_there(&Programs::find(family)?.saved()?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn change(family: Family, edit: impl Fn(&mut Saved) -> Result<(), Error>) -> Result<Saved, Error> {
+    let programs = Programs::find(family)?;
+    let _lock = program::lock()?;
+    let mut tries = 0_usize;
+    loop {
+        let mut saved = programs.saved()?;
+        edit(&mut saved)?;
+        let Some(script) = saved.script() else {
+            return Ok(saved);
+        };
+        match programs.restore(&script) {
+            Ok(()) => return Ok(saved),
+            Err(error) if tries >= ATTEMPTS => return Err(error),
+            Err(_) => tries = tries.saturating_add(1),
+        }
+    }
+}
+
+/// Brings a plan in.
+///
+/// # Errors
+/// Code 2 for what legacy iptables cannot say, code 100 with the words of iptables-restore.
+pub(crate) fn attach(plan: &Plan, owner: &Owner) -> Result<Before, Error> {
+    let tag = owner.tag();
+    // What cannot be said is found before anything is changed.
+    for family in plan.families() {
+        desired::attach(&mut Saved::default(), plan, family, &tag)?;
+    }
+    let before = Cell::new(Before::Group);
+    for family in plan.families() {
+        change(family, |saved| {
+            if !desired::has_groups(saved, plan, family) {
+                let some = desired::is_there(saved);
+                before.set(if some {
+                    Before::Others
+                } else {
+                    Before::Nothing
+                });
+            }
+            desired::attach(saved, plan, family, &tag)
+        })?;
+    }
+    Ok(before.get())
+}
+
+/// Takes attachments out; whether nothing of this plugin is left.
+pub(crate) fn detach(network: &NetworkName, going: &Going<'_>) -> Result<bool, Error> {
+    let mut all_gone = true;
+    for family in FAMILIES.into_iter().filter(|family| has_tables(*family)) {
+        let Ok(programs) = Programs::find(family) else {
+            // Where the programs are missing we were never asked to make rules.
+            continue;
+        };
+        if !desired::is_there(&programs.saved()?) {
+            continue;
+        }
+        let goes = |comment: &str| going.includes(&as_element(comment));
+        let saved = change(family, |saved| {
+            desired::detach(saved, network, goes);
+            Ok(())
+        })?;
+        all_gone &= !desired::is_there(&saved);
+    }
+    Ok(all_gone)
+}
+
+/// A member as an element of a set, which is asked for its comment alone.
+fn as_element(comment: &str) -> Element {
+    Element {
+        key: Key::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        data: None,
+        comment: Some(comment.to_owned()),
+        leaving: false,
+    }
+}
+
+/// What is missing of a plan.
+pub(crate) fn missing(plan: &Plan, owner: &Owner) -> Result<Vec<String>, Error> {
+    let tag = owner.tag();
+    let mut missing = Vec::new();
+    for family in plan.families() {
+        let mut saved = Programs::find(family)?.saved()?;
+        desired::attach(&mut saved, plan, family, &tag)?;
+        missing.extend(
+            saved
+                .changes()
+                .iter()
+                .map(|change| format!("{family} iptables: {change} is to be done")),
+        );
+    }
+    Ok(missing)
+}
