@@ -9,5 +9,5 @@ pub mod pipework;
 pub mod runtime;
 pub mod topology;
 
-pub mod device;
+mod device;
 pub mod graph;

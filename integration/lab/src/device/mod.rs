@@ -9,6 +9,7 @@ mod check;
 mod config;
 mod detach;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use cni_common::error::Error;
@@ -16,13 +17,25 @@ use cni_common::plugin::{About, Call, DelCall, GcCall, Plugin, StatusCall, run};
 use cni_common::result::Attachment;
 use cni_common::version::SpecVersion;
 
+use crate::runtime::Program;
 use config::Config;
 
 /// The types that this module serves.
-pub const KINDS: [&str; 2] = ["host-device", "dummy"];
+const KINDS: [&str; 2] = ["host-device", "dummy"];
+
+/// The plugins as a runtime executes them: the program that holds them, with these words before the type.
+pub(crate) fn programs(program: &Path, words: &[&str]) -> Vec<Program> {
+    let words = words.iter().map(|word| (*word).to_owned());
+    let one = |kind: &str| Program {
+        kind: kind.to_owned(),
+        path: program.to_owned(),
+        arguments: words.clone().chain([kind.to_owned()]).collect(),
+    };
+    KINDS.iter().map(|kind| one(kind)).collect()
+}
 
 /// Plays the plugin of this type: one call of the runtime. Nothing where there is no such plugin here.
-pub fn serve(kind: &str) -> Option<ExitCode> {
+pub(crate) fn serve(kind: &str) -> Option<ExitCode> {
     match kind {
         "host-device" => Some(run(&HostDevice)),
         "dummy" => Some(run(&Dummy)),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::guest::{Guest, identity};
 use super::host::Host;
 use crate::device;
-use crate::runtime::{Attachment, Cache, Entry, NetworkList, Program, Runtime};
+use crate::runtime::{Attachment, Cache, Entry, NetworkList, Runtime};
 use crate::topology::{At, Error, default_plugins, own_program};
 
 /// Where the state is, in place of [`FOLDER`].
@@ -45,12 +45,8 @@ impl Book {
         let given = std::env::var_os(STATE).filter(|folder| !folder.is_empty());
         let folder = given.map_or_else(|| PathBuf::from(FOLDER), PathBuf::from);
         let program = own_program()?;
-        let own = device::KINDS.map(|kind| Program {
-            kind: kind.to_owned(),
-            path: program.clone(),
-            arguments: vec!["--plugin".to_owned(), kind.to_owned()],
-        });
-        let runtime = Runtime::new(plugins(), Cache::new(&folder)).with_own(own.into());
+        let own = device::programs(&program, &["--plugin"]);
+        let runtime = Runtime::new(plugins(), Cache::new(&folder)).with_own(own);
         Ok(Self { folder, runtime })
     }
 
@@ -166,17 +162,32 @@ pub(super) fn attachment(guest: &Guest, interface: &str) -> Attachment {
     }
 }
 
-/// The list for a DEL or GC that also removes a bridge that the plugin made, unless somebody gave it an address.
-fn tidying(list: &NetworkList) -> Result<NetworkList, Error> {
+/// The network of a list that a line made, by the host's side of it: `br1`, `eth1.10`.
+pub(crate) fn network(list: &NetworkList) -> Option<&str> {
+    let _ours = note(list, "line")?;
+    list.name.strip_prefix("pipework-")
+}
+
+/// The list for a DEL that also removes a bridge that the plugin made.
+pub(crate) fn without_bridge(list: &NetworkList) -> NetworkList {
     let mut source = list.source.clone();
     if let Some(plugin) = source.pointer_mut("/plugins/0")
-        && let Some(bridge) = plugin.get("bridge").and_then(Value::as_str)
-        && !Host::read()?.is_addressed(bridge)
+        && plugin.get("bridge").is_some()
         && let Some(plugin) = plugin.as_object_mut()
     {
         plugin.insert("removeEmptyBridge".to_owned(), true.into());
     }
-    NetworkList::from_value(source).at(|| "network configuration".to_owned())
+    NetworkList::from_value(source).unwrap_or_else(|_| list.clone())
+}
+
+/// The list for a DEL or GC that also removes a bridge that the plugin made, unless somebody gave it an address.
+fn tidying(list: &NetworkList) -> Result<NetworkList, Error> {
+    let bridge = list.source.pointer("/plugins/0/bridge");
+    let bridge = bridge.and_then(Value::as_str);
+    Ok(match bridge {
+        Some(bridge) if !Host::read()?.is_addressed(bridge) => without_bridge(list),
+        _ => list.clone(),
+    })
 }
 
 /// Where plugins are looked for: `CNI_PATH`, or where they are built and installed.
@@ -187,18 +198,15 @@ fn plugins() -> Vec<PathBuf> {
     }
 }
 
-/// The guest and the line of a remembered list, if `pipework` made it.
-pub(crate) fn of_list(list: &NetworkList) -> Option<(&str, &str)> {
-    let note = |key: &str| list.source.get(NOTES)?.get(key)?.as_str();
-    Some((note("guest")?, note("line")?))
+/// One of the notes in a remembered list.
+fn note<'a>(list: &'a NetworkList, key: &str) -> Option<&'a str> {
+    list.source.get(NOTES)?.get(key)?.as_str()
 }
 
 impl Attached {
     fn read(entry: Entry) -> Option<Self> {
-        let (guest, line) = of_list(&entry.list)?;
-        let (guest, line) = (guest.to_owned(), line.to_owned());
-        let identity = entry.list.source.get(NOTES)?.get("identity")?;
-        let identity = identity.as_str()?.to_owned();
+        let note = |key| note(&entry.list, key).map(str::to_owned);
+        let (guest, identity, line) = (note("guest")?, note("identity")?, note("line")?);
         Some(Self {
             entry,
             guest,
@@ -217,8 +225,7 @@ impl Attached {
 
     /// What the interface leads to: a bridge, a NIC, or a VLAN of either.
     pub(super) fn network(&self) -> &str {
-        let name = &self.entry.list.name;
-        name.strip_prefix("pipework-").unwrap_or(name)
+        network(&self.entry.list).unwrap_or(&self.entry.list.name)
     }
 
     /// The guest's network namespace as it was when it was attached.

@@ -21,4 +21,6 @@ mod inside;
 mod line;
 mod table;
 
+pub(crate) use book::{STATE, network, without_bridge};
 pub use cli::main;
+pub(crate) use guest::GUESTS;

@@ -10,6 +10,7 @@ use super::check;
 use super::error::{At, Error};
 use super::hold::{Event, interrupted, own_program};
 use super::inside::{Inside, inode, joined_path, netns_path, search_path};
+use super::lines;
 use super::model::{Attachment, Kind, Network, Node, Topology, Uplink};
 use super::namespace::die_with_parent;
 use super::node::{Plan, run};
@@ -46,6 +47,9 @@ fn steps(lab: &mut Inside) -> Result<(), Error> {
     }
     for attachment in lab.topology.attachments.clone() {
         timed(lab, |lab| attach(lab, &lists, &attachment))?;
+    }
+    for lines in lab.topology.lines.clone() {
+        timed(lab, |lab| lines::run(lab, &lines))?;
     }
     let mut children = Vec::new();
     for phase in 0..lab.topology.phases.len() {
@@ -345,6 +349,7 @@ pub(super) fn missing(lab: &Topology, plugins: &[PathBuf]) -> Vec<String> {
             Err(why) => missing.push(format!("networks.{}: {why}", network.name)),
         }
     }
+    missing.extend(lines::missing(lab));
     for node in &lab.nodes {
         for (at, from) in &node.files {
             let from = lab.directory.join(from);

@@ -93,6 +93,9 @@ enum Verb {
         #[arg(trailing_var_arg = true)]
         verb: Vec<String>,
     },
+    /// A plugin that is a part of this program.
+    #[command(hide = true)]
+    Plugin { kind: String },
     /// Take everything down inside, but the lab itself.
     #[command(hide = true)]
     Takedown { folder: PathBuf },
@@ -167,6 +170,8 @@ fn run(verb: Verb) -> Result<ExitCode, Error> {
         Verb::Init { folder } => hold::init(&Store::at(folder)).map(|()| ExitCode::SUCCESS),
         Verb::Node { .. } => node::become_node().map(|()| ExitCode::SUCCESS),
         Verb::Inside { folder, verb } => inside(&Store::at(folder), &verb),
+        Verb::Plugin { kind } => crate::device::serve(&kind)
+            .ok_or_else(|| Error::new(format!("{kind} is no part of this program"))),
         Verb::Takedown { folder } => enter::run_inside(&Store::at(folder), &["takedown"]),
     }
 }

@@ -6,10 +6,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use super::error::{At, Error};
+use super::hold::own_program;
 use super::model::{Attachment, Join, Kind, Topology};
 use super::namespace::{Entrance, die_with_parent};
 use super::node::NAMESPACES;
 use super::store::{Place, State, Store};
+use crate::device;
 use crate::runtime::{self, Cache, Runtime};
 
 /// A lab, seen by a process in its namespaces (or on the real host, when it is there).
@@ -87,7 +89,8 @@ impl Inside {
     pub(super) fn runtime(&self, host: &str) -> Result<Runtime, Error> {
         let entrance = self.entrance(host)?;
         let cache = Cache::new(self.store.cache().join(host));
-        let runtime = Runtime::new(self.state.plugins.clone(), cache);
+        let own = device::programs(&own_program()?, &["plugin"]);
+        let runtime = Runtime::new(self.state.plugins.clone(), cache).with_own(own);
         Ok(runtime.prepared_by(move |command| entrance.prepare(command)))
     }
 

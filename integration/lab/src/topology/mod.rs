@@ -18,6 +18,7 @@ mod inside;
 mod inspect;
 mod known;
 mod lifecycle;
+mod lines;
 mod model;
 mod namespace;
 mod node;
@@ -34,8 +35,8 @@ mod words;
 pub use cli::main;
 pub use error::Error;
 pub use model::{
-    Attachment, Check, Cidr, Group, Join, Kind, Need, Network, Node, Probe, ProbeKind, Process,
-    Topology, Uplink,
+    Attachment, Check, Cidr, Group, Join, Kind, Lines, Need, Network, Node, Probe, ProbeKind,
+    Process, Text, Topology, Uplink,
 };
 pub use read::parse;
 pub use reader::Problem;

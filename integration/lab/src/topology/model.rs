@@ -27,6 +27,8 @@ pub struct Topology {
     pub networks: Vec<Network>,
     /// Interfaces of nodes on networks, in the order they are made.
     pub attachments: Vec<Attachment>,
+    /// Lines for a host's shell, run when the attachments are made.
+    pub lines: Vec<Lines>,
     /// Processes, in the order they are started.
     pub processes: Vec<Process>,
     /// What must hold.
@@ -179,6 +181,24 @@ pub struct Attachment {
     pub args: Vec<(String, String)>,
     /// What is offered by capability.
     pub capabilities: Map<String, Value>,
+}
+
+/// Lines for a host's shell, those of `pipework` above all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lines {
+    /// The host.
+    pub host: String,
+    /// Where they stand.
+    pub text: Text,
+}
+
+/// Where lines stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// In the topology file.
+    Here(String),
+    /// In a file beside it.
+    File(PathBuf),
 }
 
 /// A process of a node.

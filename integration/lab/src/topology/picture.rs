@@ -10,6 +10,7 @@ use super::inside::Inside;
 use super::inspect::inspect;
 use super::model;
 use crate::graph::{Attachment, Group, Kind, Network, Node, Picture};
+use crate::pipework;
 
 /// Reads the running kernel and gives the picture.
 pub(super) fn picture(lab: &Inside) -> Result<Picture, Error> {
@@ -36,6 +37,11 @@ pub(super) fn picture(lab: &Inside) -> Result<Picture, Error> {
             host: Some(network.host.clone()),
             notes: Vec::new(),
         });
+        picture.attachments.extend(attachments);
+    }
+    for host in lab.hosts() {
+        let (networks, attachments) = of_lines(lab, host, &live)?;
+        picture.networks.extend(networks);
         picture.attachments.extend(attachments);
     }
     for (index, uplink) in lab.topology.uplinks.iter().enumerate() {
@@ -122,6 +128,45 @@ fn attachments(
         attachments.extend(end.filter(|end| !end.addresses.is_empty()));
     }
     Ok(attachments)
+}
+
+/// The networks that lines of pipework made on a host, with the interfaces on them.
+fn of_lines(
+    lab: &Inside,
+    host: &str,
+    live: &Live,
+) -> Result<(Vec<Network>, Vec<Attachment>), Error> {
+    let entries = lab.runtime(host)?.cache().entries();
+    let entries = entries.at(|| "read the runtime's cache".to_owned())?;
+    let (mut networks, mut all) = (Vec::new(), Vec::new());
+    let made: BTreeSet<_> = entries
+        .iter()
+        .filter_map(|entry| pipework::network(&entry.list))
+        .collect();
+    for network in made {
+        let own = entries
+            .iter()
+            .filter(|entry| pipework::network(&entry.list) == Some(network));
+        let ends = own.filter_map(|entry| {
+            let nodes = lab.topology.nodes.iter();
+            let container = &entry.attachment.container;
+            let node = nodes
+                .into_iter()
+                .find(|node| lab.container(&node.name) == *container)?;
+            live.attachment(&node.name, network, &entry.attachment.ifname)
+        });
+        let mut attachments: Vec<_> = ends.collect();
+        let end = live.attachment(host, network, network);
+        attachments.extend(end.filter(|end| !end.addresses.is_empty()));
+        networks.push(Network {
+            name: network.to_owned(),
+            prefixes: prefixes(&attachments),
+            host: Some(host.to_owned()),
+            notes: Vec::new(),
+        });
+        all.extend(attachments);
+    }
+    Ok((networks, all))
 }
 
 /// The host's interfaces that the plugins named in their results: the bridge is among them.

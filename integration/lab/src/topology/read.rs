@@ -8,7 +8,9 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::known::Known;
-use super::model::{Attachment, Group, Join, Kind, Need, Network, Node, Process, Topology, Uplink};
+use super::model::{
+    Attachment, Group, Join, Kind, Lines, Need, Network, Node, Process, Text, Topology, Uplink,
+};
 use super::reader::{Problem, Source, Table, Value};
 use super::{read_checks, words};
 
@@ -81,6 +83,9 @@ fn topology(root: &Table<'_>, directory: &Path, name: &str) -> Topology {
         .iter()
         .filter_map(|table| attachment(table, &known, &mut taken, &mut used))
         .collect();
+    let lines = root.list("pipework");
+    let lines = lines.iter().filter_map(|table| typed(table, &known));
+    let lines = lines.collect();
     let mut names = BTreeSet::new();
     let processes = root.list("processes");
     let processes = processes
@@ -117,6 +122,7 @@ fn topology(root: &Table<'_>, directory: &Path, name: &str) -> Topology {
         uplinks,
         networks,
         attachments,
+        lines,
         processes,
         checks,
         groups,
@@ -246,6 +252,26 @@ fn network(name: &str, table: &Table<'_>, known: &Known) -> Option<Network> {
         conflist: conflist?.into(),
         host: host?,
     })
+}
+
+/// Lines for a host's shell.
+fn typed(table: &Table<'_>, known: &Known) -> Option<Lines> {
+    let host = match table.get("host") {
+        Some(host) => known.node_of_kind(&host, &[Kind::Host]),
+        None => known.only_host(table),
+    };
+    let here = table.get("lines").and_then(|lines| lines.string());
+    let file = table.get("file").and_then(|file| file.string());
+    table.finish();
+    let text = match (here, file) {
+        (Some(lines), None) => Text::Here(lines),
+        (None, Some(file)) => Text::File(file.into()),
+        _ => {
+            table.refuse("must have one of: lines, file");
+            return None;
+        }
+    };
+    Some(Lines { host: host?, text })
 }
 
 /// The node at the other end of an uplink: outside, or another host.

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use super::inside::{Inside, inode, netns_path};
 use super::namespace::Pidfd;
 use super::store::Place;
+use crate::pipework;
 use crate::runtime;
 
 /// How long processes may take to end by themselves.
@@ -109,7 +110,12 @@ fn detach_all(lab: &Inside, host: &str, left: &mut Vec<String>, progress: &mut d
             "{} {} from {}",
             attachment.container, attachment.ifname, entry.list.name
         );
-        match runtime.del(&entry.list, &attachment) {
+        // A bridge that a line of pipework made is the lab's, whoever gave it an address.
+        let list = match pipework::network(&entry.list) {
+            Some(_) => &pipework::without_bridge(&entry.list),
+            None => &entry.list,
+        };
+        match runtime.del(list, &attachment) {
             Ok(()) => progress(format!("detached {what}")),
             Err(error) => left.push(format!("detach {what}: {error}")),
         }

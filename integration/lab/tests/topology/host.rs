@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use super::bench::{Bench, SMALL, User, eventually, fails, succeeds};
+use super::bench::{Bench, SMALL, User, eventually, fails, install, succeeds};
+use super::tutorial::built;
 
 /// Runs a script as root of a host of its own, with `up`, `TOPOLOGY` and `HOLDER` set. It is the only process in there that
 /// sees the lab's links, so all that a test asks is asked in it.
@@ -206,5 +207,71 @@ fn an_interrupted_up_on_the_host_is_undone_there() {
         .0;
     assert_eq!(left.lines().count(), 1, "{left}");
     eventually("processes are left", || bench.processes().is_empty());
+    bench.assert_nothing_left();
+}
+
+/// A bench with `pipework` beside the program, and the small topology with these lines in it.
+fn with_lines(lines: &str) -> Bench {
+    let bench = Bench::new(User::Caller);
+    let pipework = std::path::Path::new(env!("CARGO_BIN_EXE_pipework"));
+    install(pipework, &bench.path("pipework"));
+    for plugin in ["bridge-attach", "static-ipam"] {
+        install(&built(plugin), &bench.path("plugins").join(plugin));
+    }
+    let lines = format!("[[pipework]]\nlines = '''\n{lines}\n'''\n");
+    bench.write("small.toml", &(small() + &lines));
+    bench
+}
+
+#[test]
+fn what_lines_of_pipework_attach_on_the_host_is_taken_away_too() {
+    let bench =
+        with_lines("pipework br7 -i eth7 a 10.7.0.1/24\nip address add 10.7.0.254/24 dev br7");
+    let said = succeeds(&mut on_a_host(
+        &bench,
+        "echo 1 > /proc/sys/net/ipv4/ip_forward
+        $up --check; ip -brief address show dev br7; $T exec a -- ip -brief address show dev eth7
+        $T down; echo left; ip -brief link; echo links",
+    ));
+    assert!(
+        said.contains("10.7.0.254/24") && said.contains("10.7.0.1/24"),
+        "{said}"
+    );
+    assert!(
+        said.contains("find all 3 attachments as they made them"),
+        "{said}"
+    );
+    let left = said.split_once("left\n").unwrap().1;
+    let left = left.split_once("links\n").unwrap().0;
+    assert_eq!(left.lines().count(), 1, "{left}");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_line_that_fails_is_quoted_and_undoes_the_lab() {
+    let bench = with_lines("pipework br7 -i eth7 a 10.7.0.1/24\npipework br7 b 10.7.0.2\ntrue");
+    let said = succeeds(&mut on_a_host(
+        &bench,
+        "$up && exit 1; echo left; ip -brief link; echo links",
+    ));
+    for words in [
+        "lines of host: the last of these failed",
+        "+ pipework br7 b 10.7.0.2\n",
+        "The IP address should include a netmask.",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    let left = said.split_once("left\n").unwrap().1;
+    let left = left.split_once("links\n").unwrap().0;
+    assert_eq!(left.lines().count(), 1, "{left}");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn without_pipework_lines_are_refused_before_anything_is_made() {
+    let bench = with_lines("true");
+    std::fs::remove_file(bench.path("pipework")).unwrap();
+    let said = fails(&mut bench.up());
+    assert!(said.contains("there is no pipework beside"), "{said}");
     bench.assert_nothing_left();
 }

@@ -13,6 +13,10 @@ fn prepare(bench: &Bench) {
         &repository("conf-examples/tutorial"),
         &bench.path("tutorial"),
     );
+    install(
+        Path::new(env!("CARGO_BIN_EXE_pipework")),
+        &bench.path("pipework"),
+    );
     for plugin in ["bridge-attach", "static-ipam", "masquerade"] {
         install(&built(plugin), &bench.path("plugins").join(plugin));
     }
@@ -47,11 +51,15 @@ pub(super) fn built(plugin: &str) -> PathBuf {
 }
 
 fn up(bench: &Bench) -> Command {
+    up_of(bench, "tutorial/topology.toml")
+}
+
+fn up_of(bench: &Bench, file: &str) -> Command {
     let plugins = bench.path("plugins");
     bench.topology(&[
         "up",
         "--check",
-        "tutorial/topology.toml",
+        file,
         "--plugins",
         plugins.to_str().unwrap(),
     ])
@@ -88,6 +96,57 @@ fn the_tutorial_comes_up_proves_itself_and_goes_without_a_trace() {
         assert!(ruleset().contains("snat ip to 203.0.113.5"));
         let said = bench.succeeds(&["down"]);
         assert!(!said.contains("goes with its namespace"), "{said}");
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_slides_own_commands_make_the_same_lab() {
+    let [plumb, typed] = ["topology.toml", "pipework.toml"].map(|file| {
+        let folder = repository("conf-examples/tutorial");
+        let text = fs::read_to_string(folder.join(file)).unwrap();
+        plumb_lab::topology::parse(&text, &folder, "tutorial").unwrap()
+    });
+    assert_eq!(typed.checks, plumb.checks);
+    assert_eq!(
+        (typed.nodes, typed.processes),
+        (plumb.nodes, plumb.processes)
+    );
+    for user in users() {
+        let bench = Bench::new(user);
+        prepare(&bench);
+        let said = succeeds(&mut up_of(&bench, "tutorial/pipework.toml"));
+        for line in [
+            "ok    dockerhost has the routes of the last slide",
+            "ok    H1 reaches the Internet host and is seen as the WAN address (seen as 203.0.113.5)",
+            "ok    the Internet host cannot open a connection to H1",
+            "ok    before OSPF H1 reached R2 but not the Internet",
+            "ok    the plugins find all 5 attachments as they made them",
+        ] {
+            assert!(
+                said.lines().any(|each| each.starts_with(line)),
+                "{line} in:\n{said}"
+            );
+        }
+        let nwdiag = bench.succeeds(&["graph", "--format", "nwdiag"]);
+        for words in [
+            "network br2",
+            "address = \"192.168.102.0/24\"",
+            "R1 [address = \".2 (eth1)\"]",
+            "dockerhost [address = \".1 (br1)\"]",
+        ] {
+            assert!(nwdiag.contains(words), "{words} in:\n{nwdiag}");
+        }
+        // Taken down, line by line, before the namespaces go.
+        let lab = bench.path("labs/tutorial-pipework");
+        let said = succeeds(&mut bench.topology(&["takedown", lab.to_str().unwrap()]));
+        assert!(
+            said.contains("detached R1 eth1 from pipework-br1"),
+            "{said}"
+        );
+        let links = bench.succeeds(&["exec", "dockerhost", "--", "ip", "-brief", "link"]);
+        assert!(!links.contains("br1") && !links.contains("veth"), "{links}");
+        bench.succeeds(&["down"]);
         bench.assert_nothing_left();
     }
 }

@@ -68,6 +68,12 @@ probes = [
 [[groups]]
 label = "all"
 nodes = ["c1", "host"]
+
+[[pipework]]
+lines = "pipework br1 c1 10.1.0.2/24"
+[[pipework]]
+host = "host"
+file = "small.pipework"
 "#;
 
 fn read(text: &str) -> Result<Topology, Vec<Problem>> {
@@ -117,6 +123,18 @@ fn a_good_file_is_read_whole() {
     );
     assert_eq!((topology.checks[0].phase, topology.checks[1].phase), (0, 1));
     assert_eq!(topology.checks[1].probes.len(), 5);
+    let lines = [
+        Text::Here("pipework br1 c1 10.1.0.2/24".into()),
+        Text::File("small.pipework".into()),
+    ];
+    assert_eq!(
+        topology
+            .lines
+            .iter()
+            .map(|lines| &lines.text)
+            .collect::<Vec<_>>(),
+        lines.iter().collect::<Vec<_>>()
+    );
     let ProbeKind::Command { json, .. } = &topology.checks[1].probes[3].kind else {
         panic!("not a command")
     };
@@ -226,6 +244,12 @@ const BAD: &[(&str, &str, usize, &str)] = &[
         "phase = \"third\"",
         44,
         "no such phase; there are: first, second",
+    ),
+    (
+        "file = \"small.pipework\"",
+        "",
+        69,
+        "must have one of: lines, file",
     ),
     (
         "ready = [\"true\"]",
