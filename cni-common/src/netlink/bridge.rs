@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::link::{
     BridgeStpState, InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage,
 };
@@ -11,6 +12,7 @@ use super::error::Error;
 use super::frame::{attributes, number, u16_at};
 use super::link::{Link, PortState};
 use super::pauses::Pauses;
+use super::request::Request;
 use super::vlan::Protocol;
 use crate::addr::Mac;
 use crate::ident::IfName;
@@ -139,6 +141,9 @@ pub fn has_fixed_address(bridge: &Link) -> Option<bool> {
 impl Rtnl {
     /// Looks the bridge up and makes it if there is no link of that name; when several do so at once, one makes
     /// it.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` without a missing module where it is to filter VLANs and this kernel's bridges cannot.
     pub fn ensure_bridge(&mut self, bridge: &NewBridge<'_>) -> Result<Ensured, Error> {
         loop {
             if let Some(link) = self.link_by_name(bridge.name)? {
@@ -170,7 +175,17 @@ impl Rtnl {
         message
             .attributes
             .extend(bridge.group.map(LinkAttribute::Group));
-        self.add_link(format!("create bridge {}", bridge.name), &message)
+        let doing = format!("create bridge {}", bridge.name);
+        let request = Request::new(doing, libc::RTM_NEWLINK, &message);
+        self.execute(request.with(NLM_F_CREATE | NLM_F_EXCL))
+            .map_err(|error| {
+                // The kernel has no words for it where its bridges cannot filter VLANs.
+                let filters = bridge.options.vlan_filtering == Some(true);
+                if filters && !error.has_sentence() {
+                    return error;
+                }
+                error.lacking_link_kind("bridge")
+            })
     }
 
     /// Waits until a link is running and, where it is a bridge's port, its frames are forwarded, and gives it as it

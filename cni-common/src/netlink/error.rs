@@ -49,6 +49,11 @@ impl Error {
         self
     }
 
+    /// Whether the kernel said what it refused, and not only that it did.
+    pub(super) fn has_sentence(&self) -> bool {
+        !self.message.is_empty()
+    }
+
     /// The module that is needed, where the kernel lacks what was asked for.
     pub fn missing_module(&self) -> Option<&str> {
         self.module.as_deref()

@@ -11,7 +11,7 @@ use cni_common::ident::IfName;
 use cni_common::log;
 use cni_common::netlink::bridge::{Ensured, NewBridge, Options, has_fixed_address};
 use cni_common::netlink::link::Link;
-use cni_common::netlink::{Rtnl, addr};
+use cni_common::netlink::{self, Rtnl, addr};
 use cni_common::sysctl;
 use cni_common::undo::Undo;
 
@@ -52,7 +52,7 @@ pub(crate) fn ensure(
             _ => Ok(()),
         }
     });
-    match ensure_lasting(rtnl, &new)? {
+    match ensure_lasting(rtnl, &new, config)? {
         Ensured::Created(link) => prepare(rtnl, link, config),
         // Whoever makes it is about to do the same, or has crashed.
         Ensured::Found(link) if is_half_made(&link) => prepare(rtnl, link, config),
@@ -132,6 +132,14 @@ fn impossible(key: &str, wanted: &str) -> Error {
     Error::new(Code::Unsupported, text)
 }
 
+/// Names the key that asks for VLANs where this kernel's bridges have none.
+fn cannot_filter(error: netlink::Error, config: &Config) -> Error {
+    if error.is_unsupported() && error.missing_module().is_none() {
+        return impossible(config.options.filtering_key(config), "VLANs");
+    }
+    error.cause()
+}
+
 /// Makes sure that a bridge that was just made is as it was asked for: kernels ignore what they do not know.
 fn require_made(link: &Link, config: &Config) -> Result<(), Error> {
     let found = link.bridge.unwrap_or_default();
@@ -163,11 +171,14 @@ pub(crate) fn is_marked_for_removal(bridge: &Link) -> bool {
 
 /// Makes or finds the bridge, and waits for one that is being removed. A removal that takes too long has crashed:
 /// then the bridge is taken over.
-fn ensure_lasting(rtnl: &mut Rtnl, new: &NewBridge<'_>) -> Result<Ensured, Error> {
+fn ensure_lasting(rtnl: &mut Rtnl, new: &NewBridge<'_>, config: &Config) -> Result<Ensured, Error> {
     const PATIENCE: Duration = Duration::from_secs(1);
     let begin = Instant::now();
     loop {
-        match rtnl.ensure_bridge(new).map_err(Cause::cause)? {
+        match rtnl
+            .ensure_bridge(new)
+            .map_err(|error| cannot_filter(error, config))?
+        {
             Ensured::Found(link) if is_marked_for_removal(&link) => {
                 if begin.elapsed() > PATIENCE {
                     mark(rtnl, &link, BRIDGE_MARK)?;
@@ -265,7 +276,8 @@ fn adopt(rtnl: &mut Rtnl, link: Link, config: &Config, undo: &mut Undo<'_>) -> R
         }
         rtnl.execute(change.request()).map_err(Cause::cause)
     });
-    rtnl.execute(change.request()).map_err(Cause::cause)?;
+    rtnl.execute(change.request())
+        .map_err(|error| cannot_filter(error, config))?;
     Ok(link)
 }
 

@@ -76,12 +76,32 @@ impl Options {
         }
     }
 
-    /// What a bridge that is made gets.
-    pub(crate) fn of_new(&self, config: &Config) -> KernelOptions {
+    /// What a bridge is to have.
+    fn wanted(&self, config: &Config) -> KernelOptions {
         let filtering = self.chosen.vlan_filtering;
         KernelOptions {
             vlan_filtering: filtering.or(config.vlans.filter.then_some(true)),
             ..self.chosen
+        }
+    }
+
+    /// What a bridge that is made gets; not to filter VLANs is not said, as kernels that cannot refuse to be told.
+    pub(crate) fn of_new(&self, config: &Config) -> KernelOptions {
+        let wanted = self.wanted(config);
+        KernelOptions {
+            vlan_filtering: wanted.vlan_filtering.filter(|filtering| *filtering),
+            ..wanted
+        }
+    }
+
+    /// The key by which the bridge is to filter VLANs.
+    pub(crate) fn filtering_key(&self, config: &Config) -> &'static str {
+        if self.chosen.vlan_filtering.is_some() {
+            "vlanFiltering"
+        } else if config.vlans.vlan.is_some() {
+            "vlan"
+        } else {
+            "vlanTrunk"
         }
     }
 
@@ -108,14 +128,7 @@ impl Options {
             })
         };
         let protocol = |protocol: &Option<Protocol>| protocol.map(|it| it.to_string());
-        let wanted = self.of_new(config);
-        let filtering = if self.chosen.vlan_filtering.is_some() {
-            "vlanFiltering"
-        } else if config.vlans.vlan.is_some() {
-            "vlan"
-        } else {
-            "vlanTrunk"
-        };
+        let wanted = self.wanted(config);
         let each = |options: &KernelOptions| {
             [
                 on(&options.stp),
@@ -131,7 +144,7 @@ impl Options {
             "forwardDelay",
             "ageingTime",
             "multicastSnooping",
-            filtering,
+            self.filtering_key(config),
             "vlanProtocol",
         ];
         let values = each(&wanted).into_iter().zip(each(found));
