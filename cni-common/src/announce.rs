@@ -268,6 +268,7 @@ mod tests {
             peer_mac: MAC,
             peer_netns: &inside,
             mtu: None,
+            group: None,
         };
         Rtnl::open().unwrap().add_veth(&veth).unwrap();
         run("ip", &["link", "set", "near", "up"]);

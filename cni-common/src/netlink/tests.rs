@@ -67,6 +67,7 @@ fn joined() -> (Rtnl, Link, Link, Netns, Link) {
         peer_mac: mac(2),
         peer_netns: &inside,
         mtu: Some(1400),
+        group: None,
     })
     .unwrap();
     let host = find(&mut rtnl, "veth.host");
@@ -192,6 +193,7 @@ fn a_taken_name_at_either_end_adds_nothing() {
             peer_mac: mac(4),
             peer_netns: &inside,
             mtu: None,
+            group: None,
         });
         let error = taken.unwrap_err();
         assert!(error.is_taken(), "{error}");

@@ -32,6 +32,8 @@ pub struct NewVeth<'a> {
     pub peer_netns: &'a Netns,
     /// The MTU of both ends in bytes; the kernel's default is 1500.
     pub mtu: Option<u32>,
+    /// The group that the end in this namespace is made in, as [`NewBridge::group`](super::bridge::NewBridge::group).
+    pub group: Option<u32>,
 }
 
 impl Rtnl {
@@ -47,6 +49,9 @@ impl Rtnl {
         message
             .attributes
             .extend(veth.master.map(LinkAttribute::Controller));
+        message
+            .attributes
+            .extend(veth.group.map(LinkAttribute::Group));
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),

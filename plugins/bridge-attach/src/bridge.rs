@@ -333,7 +333,7 @@ pub(crate) fn remove_if_unused(rtnl: &mut Rtnl, bridge: &Link) -> Result<(), Err
 }
 
 /// Like [`remove_if_unused`]; uplinks do not count as ports, and are given back.
-fn remove_but_for(rtnl: &mut Rtnl, bridge: &Link, uplinks: &[(usize, Link)]) -> Result<(), Error> {
+fn remove_but_for(rtnl: &mut Rtnl, bridge: &Link, uplinks: &[uplink::Port]) -> Result<(), Error> {
     let removed = try_remove(rtnl, bridge, uplinks);
     // Somebody else removed it.
     if removed.is_err()
@@ -346,7 +346,7 @@ fn remove_but_for(rtnl: &mut Rtnl, bridge: &Link, uplinks: &[(usize, Link)]) -> 
     removed
 }
 
-fn try_remove(rtnl: &mut Rtnl, bridge: &Link, uplinks: &[(usize, Link)]) -> Result<(), Error> {
+fn try_remove(rtnl: &mut Rtnl, bridge: &Link, uplinks: &[uplink::Port]) -> Result<(), Error> {
     let is_empty = |rtnl: &mut Rtnl| -> Result<bool, Error> {
         let ports = rtnl.ports_of(bridge).map_err(Cause::cause)?;
         Ok(ports.iter().all(|port| uplink::is_among(port, uplinks)))

@@ -88,8 +88,7 @@ fn is_stale(call: &GcCall<Config>, valid: &BTreeSet<u64>, link: &Link) -> bool {
     })
 }
 
-/// The host ends on our bridge whose ADD crashed before it marked them: the name is of our form, and no valid
-/// attachment's.
+/// The host ends on our bridge whose ADD crashed before it marked them, and which are no valid attachment's.
 fn unmarked(
     host: &mut Rtnl,
     valid: &BTreeSet<u64>,
@@ -109,7 +108,7 @@ fn unmarked(
             link.is_veth()
                 && link.alias.is_none()
                 && link.master == Some(bridge.index)
-                && names::is_hashed(&link.name)
+                && link.group == names::HALF_MADE
                 && !living.contains(&link.name)
         })
         .collect();
@@ -121,7 +120,7 @@ fn unmarked(
     let mut stale = Vec::new();
     for suspect in suspects {
         let again = host.link_by_index(suspect.index).map_err(Cause::cause)?;
-        stale.extend(again.filter(|link| link.alias.is_none()));
+        stale.extend(again.filter(|link| link.group == names::HALF_MADE));
     }
     Ok(stale)
 }

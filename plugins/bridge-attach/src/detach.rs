@@ -99,13 +99,8 @@ fn delete(host: &mut Rtnl, near: &Link, config: &Config) -> Result<(), Error> {
 }
 
 /// Whether a link is the owner's host end: its alias says so; or an ADD crashed before it set the alias. Then a
-/// name made of the owner's hash is the owner's alone, and a configured one counts where nobody can be using it.
-pub(crate) fn is_host_end(
-    link: &Link,
-    owner: &Owner,
-    configured: Option<&IfName>,
-    bridge: Option<&Link>,
-) -> bool {
+/// name made of the owner's hash is the owner's alone, and a configured one is this plugin's where it is half made.
+pub(crate) fn is_host_end(link: &Link, owner: &Owner, configured: Option<&IfName>) -> bool {
     let is = |name: &IfName| link.name == name.as_str();
     link.is_veth()
         && match &link.alias {
@@ -113,10 +108,7 @@ pub(crate) fn is_host_end(
                 Mark::parse(alias).is_some_and(|mark| mark.is_of(owner) && !mark.adopted)
             }
             None if names::host_name(owner).is_ok_and(|name| is(&name)) => true,
-            None => {
-                let is_port = bridge.is_some_and(|bridge| link.master == Some(bridge.index));
-                configured.is_some_and(is) && is_port && !link.up
-            }
+            None => configured.is_some_and(is) && link.group == names::HALF_MADE,
         }
 }
 
@@ -138,7 +130,7 @@ fn find(
         let Some(link) = host.link_by_name(&name).map_err(Cause::cause)? else {
             continue;
         };
-        if is_host_end(&link, &owner, call.config.host_name.as_ref(), bridge) {
+        if is_host_end(&link, &owner, call.config.host_name.as_ref()) {
             return Ok(Some(link));
         }
     }

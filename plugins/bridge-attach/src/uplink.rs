@@ -185,17 +185,31 @@ fn undo_later(bridge: &Link, config: &Config, undo: &mut Undo<'_>) {
     });
 }
 
-/// Whether a port is one of the uplinks.
-pub(crate) fn is_among(port: &Link, uplinks: &[(usize, Link)]) -> bool {
-    uplinks.iter().any(|(_, uplink)| uplink.index == port.index)
+/// A port of the bridge that is an uplink.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    /// Its place in the configuration.
+    place: usize,
+    link: Link,
+    /// Whether it is the plugin's own, and goes with the bridge.
+    made: bool,
 }
 
-/// The ports of the bridge that are its uplinks, with their places in the configuration.
-pub(crate) fn of_bridge(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Vec<(usize, Link)> {
+/// Whether a port is one of the uplinks.
+pub(crate) fn is_among(port: &Link, uplinks: &[Port]) -> bool {
+    uplinks.iter().any(|uplink| uplink.link.index == port.index)
+}
+
+/// The ports of the bridge that are its uplinks.
+pub(crate) fn of_bridge(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Vec<Port> {
     let mut ports = Vec::new();
     for (place, uplink) in config.uplinks.iter().enumerate() {
         match find(rtnl, bridge, uplink) {
-            Ok(Some(port)) if port.master == Some(bridge.index) => ports.push((place, port)),
+            Ok(Some(link)) if link.master == Some(bridge.index) => ports.push(Port {
+                place,
+                link,
+                made: matches!(uplink, Uplink::Vxlan(_)),
+            }),
             Ok(_) => {}
             Err(error) => log::warning(format_args!("uplink[{place}]: {error}")),
         }
@@ -221,24 +235,20 @@ pub(crate) fn check(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(
 /// Gives the uplinks back with their addresses and routes; VXLAN links are deleted.
 ///
 /// The addresses go first: an uplink that is no port any more would not be known by a DEL that comes after a crash.
-pub(crate) fn release(
-    rtnl: &mut Rtnl,
-    bridge: &Link,
-    ports: &[(usize, Link)],
-) -> Result<(), Error> {
-    for (place, port) in ports {
-        if names::is_vxlan(&port.name) {
-            rtnl.delete_link_detached(port).map_err(Cause::cause)?;
+pub(crate) fn release(rtnl: &mut Rtnl, bridge: &Link, ports: &[Port]) -> Result<(), Error> {
+    for Port { place, link, made } in ports {
+        if *made {
+            rtnl.delete_link_detached(link).map_err(Cause::cause)?;
             continue;
         }
         let which = Which::AddedBy(number(*place));
         let moved = rtnl.belongings(bridge, which).map_err(Cause::cause)?;
         if !moved.is_empty() {
-            rtnl.transfer(&moved, bridge, port, None)
+            rtnl.transfer(&moved, bridge, link, None)
                 .map_err(Cause::cause)?;
         }
-        let doing = format!("give {} back", port.name);
-        let free = port.change().no_master().doing(doing);
+        let doing = format!("give {} back", link.name);
+        let free = link.change().no_master().doing(doing);
         rtnl.execute(free.request()).map_err(Cause::cause)?;
     }
     Ok(())
@@ -309,9 +319,11 @@ fn take_over(rtnl: &mut Rtnl, bridge: &Link, port: &Link) -> Result<Link, Error>
 /// Lets a bridge without containers take over a smaller MTU, unless one is configured.
 fn fit(rtnl: &mut Rtnl, bridge: &Link, port: &Link, config: &Config) -> Result<Link, Error> {
     let ports = rtnl.ports_of(bridge).map_err(Cause::cause)?;
+    let segments = of_bridge(rtnl, bridge, config).into_iter();
+    let segments: Vec<Port> = segments.filter(|uplink| uplink.made).collect();
     let alone = ports
         .iter()
-        .all(|other| other.index == port.index || names::is_vxlan(&other.name));
+        .all(|other| other.index == port.index || is_among(other, &segments));
     if config.mtu.is_some() || !alone || port.mtu >= bridge.mtu {
         if port.mtu < bridge.mtu {
             log::warning(format_args!(

@@ -101,6 +101,7 @@ fn make(
         peer_mac: mac::random(),
         peer_netns: here,
         mtu: Some(bridge.mtu),
+        group: None,
     })
 }
 
@@ -207,17 +208,20 @@ pub(crate) fn remove_all_unused(rtnl: &mut Rtnl, bridge: &Link) -> Result<(), Er
 pub(crate) fn all(rtnl: &mut Rtnl, bridge: &Link) -> Result<Vec<(Link, u16)>, Error> {
     let ports = rtnl.ports_of(bridge).map_err(Cause::cause)?;
     let mut found = Vec::new();
-    for port in ports
-        .iter()
-        .filter(|port| names::is_gateway_port(&port.name))
-    {
-        let Some(peer) = port.peer else { continue };
+    let Ok(name) = IfName::parse(&bridge.name) else {
+        return Ok(found);
+    };
+    for port in &ports {
+        let Some(peer) = port.peer.filter(|_| port.is_veth()) else {
+            continue;
+        };
         let Some(link) = rtnl.link_by_index(peer).map_err(Cause::cause)? else {
             continue;
         };
         let vlan = link.name.strip_prefix(&bridge.name);
         let vlan = vlan.and_then(|rest| rest.strip_prefix('.')?.parse().ok());
-        if let Some(vlan) = vlan {
+        let Some(vlan) = vlan else { continue };
+        if names::gateway_port(&name, vlan).is_ok_and(|ours| ours.as_str() == port.name) {
             found.push((link, vlan));
         }
     }

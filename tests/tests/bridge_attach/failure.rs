@@ -232,22 +232,24 @@ fn a_host_end_without_its_mark_is_replaced() {
 }
 
 #[test]
-fn a_named_host_end_without_its_mark_is_replaced_where_nobody_uses_it() {
+fn a_named_host_end_without_its_mark_is_replaced_where_it_is_half_made() {
     let (host, _ipam) = host();
     let conf = layer2(json!({ "hostInterfaceName": "r1" }));
     host.sh("ip link add br0 type bridge; ip link set br0 up");
-    let half = "ip link add r1 type veth peer name half; ip link set r1 master br0";
+    // The group in which the plugin makes it, until it is marked.
+    let half = "ip link add r1 group 1886156141 type veth peer name half; ip link set r1 master br0";
     host.sh(half);
     let (c1, _) = attached(&host, "c1", &conf);
     assert!(host.link("half").is_none());
+    assert_eq!(host.link("r1").unwrap()["group"], "default");
     plugin(&host).del(&c1, &conf).succeeds();
     host.sh(half);
     plugin(&host).del(&c1, &conf).succeeds();
     assert!(host.link("r1").is_none());
-    host.sh(&format!("{half} up"));
+    host.sh(&format!("{half}; ip link set r1 group 0"));
     plugin(&host).add(&c1, &conf).fails_with(101, "r1");
     plugin(&host).del(&c1, &conf).succeeds();
-    assert!(host.link("r1").is_some(), "it is up, so somebody's");
+    assert!(host.link("r1").is_some(), "it is somebody's");
 }
 
 #[test]

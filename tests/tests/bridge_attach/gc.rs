@@ -54,13 +54,18 @@ fn a_host_end_that_was_never_marked_goes_where_it_can_only_be_ours() {
     let (c1, result) = attached(&host, "c1", &conf);
     let before = host.state();
     // A crash between creation and mark; and somebody's links that look similar.
-    host.sh("ip link add vethaaaaaaaaaaa type veth peer name pa; ip link set vethaaaaaaaaaaa master br0");
+    let half_made = 0x706c_756d;
+    for name in ["vethaaaaaaaaaaa", "r1-eth1"] {
+        host.sh(&format!("ip link add {name} group {half_made} type veth peer name pa; ip link set {name} master br0"));
+        plugin(&host).valid([("c1", "eth0")]).gc(&conf).succeeds();
+        host.assert_unchanged_since(&before);
+    }
+    host.sh(&format!(
+        "ip link add vethbbbbbbbbbbb group {half_made} type veth peer name pb"
+    ));
+    host.sh("ip link add vethccccccccccc type veth peer name pc; ip link set vethccccccccccc master br0");
     plugin(&host).valid([("c1", "eth0")]).gc(&conf).succeeds();
-    host.assert_unchanged_since(&before);
-    host.sh("ip link add vethbbbbbbbbbbb type veth peer name pb");
-    host.sh("ip link add veth0000 type veth peer name pc; ip link set veth0000 master br0");
-    plugin(&host).valid([("c1", "eth0")]).gc(&conf).succeeds();
-    assert!(host.link("vethbbbbbbbbbbb").is_some() && host.link("veth0000").is_some());
+    assert!(host.link("vethbbbbbbbbbbb").is_some() && host.link("vethccccccccccc").is_some());
     assert!(host.link(&host_end(&result)).is_some() && c1.link("eth0").is_some());
 }
 

@@ -34,6 +34,7 @@ impl Attempt<'_> {
             peer_mac: config.mac.unwrap_or_else(mac::random),
             peer_netns: netns,
             mtu: Some(mtu),
+            group: Some(names::HALF_MADE),
         };
         if !config.host_routes.is_empty() {
             // Pushed before the link's removal, so run after it: then the link holds no gateway any more.
@@ -63,7 +64,7 @@ impl Attempt<'_> {
             if !error.is_taken() {
                 return Err(error.cause());
             }
-            self.clear_leftover(bridge)?;
+            self.clear_leftover()?;
             self.host
                 .add_veth(&veth)
                 .map_err(|error| error.cause().with_code(Code::Taken))?;
@@ -75,7 +76,7 @@ impl Attempt<'_> {
             .map_err(Cause::cause)?
             .ok_or_else(vanished)?;
         let alias = names::alias(&self.owner, config.gateway_vlan(), &[])?;
-        let mut mark = near.change().alias(&alias);
+        let mut mark = near.change().alias(&alias).group(0);
         if config.hairpin {
             mark = mark.hairpin(true);
         }
@@ -114,7 +115,7 @@ impl Attempt<'_> {
     ///
     /// # Errors
     /// Code 101 when the name that is taken is not such a leftover.
-    fn clear_leftover(&mut self, bridge: &Link) -> Result<(), Error> {
+    fn clear_leftover(&mut self) -> Result<(), Error> {
         let found = self
             .host
             .link_by_name(&self.host_name)
@@ -128,7 +129,7 @@ impl Attempt<'_> {
             };
         };
         let configured = self.call.config.host_name.as_ref();
-        if !is_host_end(&link, &self.owner, configured, Some(bridge)) {
+        if !is_host_end(&link, &self.owner, configured) {
             return Err(Error::new(
                 Code::Taken,
                 format!(
