@@ -98,7 +98,12 @@ fn an_interface_that_is_deleted_under_our_hands() {
     let (host, ipam) = host();
     ipam.does("ADD", "nsenter --net=$CNI_NETNS ip link del eth0");
     let conf = layer3(json!({ "ipam": { "type": CAREFUL } }));
-    fails_without_a_trace(&host, &conf, 100, "eth0");
+    fails_without_a_trace(
+        &host,
+        &conf,
+        11,
+        "eth0 vanished while the IPAM plugin had it",
+    );
     was_told(&ipam);
 }
 
@@ -237,7 +242,8 @@ fn a_named_host_end_without_its_mark_is_replaced_where_it_is_half_made() {
     let conf = layer2(json!({ "hostInterfaceName": "r1" }));
     host.sh("ip link add br0 type bridge; ip link set br0 up");
     // The group in which the plugin makes it, until it is marked.
-    let half = "ip link add r1 group 1886156141 type veth peer name half; ip link set r1 master br0";
+    let half =
+        "ip link add r1 group 1886156141 type veth peer name half; ip link set r1 master br0";
     host.sh(half);
     let (c1, _) = attached(&host, "c1", &conf);
     assert!(host.link("half").is_none());
