@@ -254,6 +254,10 @@ impl Daemon {
             .drain(..)
             .partition(|waiter| waiter.deadline <= time);
         session.waiters = others;
+        // Before they hear that they failed.
+        if session.waiters.is_empty() && !late.is_empty() {
+            self.take_back(session);
+        }
         for waiter in &late {
             let error = failure::describe(session, waiter.secs);
             self.answer(waiter.connection, &Answer::failed(&error));
