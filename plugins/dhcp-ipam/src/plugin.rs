@@ -21,7 +21,6 @@ use crate::control::{Answer, Request};
 use crate::inside::Inside;
 use crate::lease::Terms;
 use crate::reach;
-use crate::record::{Record, Standing};
 use crate::store::Store;
 
 /// For what needs no server.
@@ -191,18 +190,14 @@ fn queue(config: &Config, store: &Store, owner: &Owner) -> Result<(), Error> {
     let Some(record) = store.read(owner) else {
         return Ok(());
     };
-    // A daemon that starts meanwhile would write over it.
-    let Some(_lock) = reach::lock(&config.socket)? else {
+    // A daemon that starts meanwhile would write over it; one that was just killed takes a moment to be gone.
+    let Some(_lock) = reach::lock_soon(&config.socket)? else {
         log::warning(format_args!(
             "the daemon does not answer; the lease of {owner} ends by itself"
         ));
         return Ok(());
     };
-    let record = Record {
-        standing: Standing::Released,
-        ..record
-    };
-    if let Err(error) = store.write(&record) {
+    if let Err(error) = store.mark_released(&record) {
         log::warning(format_args!("{error}; the lease ends by itself"));
     }
     Ok(())

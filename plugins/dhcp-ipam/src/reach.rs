@@ -132,6 +132,20 @@ pub(crate) fn lock_path(socket: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Takes that lock, and waits a moment for it.
+pub(crate) fn lock_soon(socket: &Path) -> Result<Option<File>, Error> {
+    /// How long the end of a process may take.
+    const ENDING: Duration = Duration::from_secs(1);
+    let deadline = Instant::now() + ENDING;
+    loop {
+        let locked = lock(socket)?;
+        if locked.is_some() || Instant::now() > deadline {
+            return Ok(locked);
+        }
+        std::thread::sleep(ENDING / 100);
+    }
+}
+
 /// Takes that lock, so that no daemon starts meanwhile; `None` when one lives.
 pub(crate) fn lock(socket: &Path) -> Result<Option<File>, Error> {
     let path = lock_path(socket);

@@ -12,7 +12,7 @@ use cni_common::json::Json;
 use cni_common::log;
 use cni_common::owner::Owner;
 
-use crate::record::Record;
+use crate::record::{Record, Standing};
 
 /// Where the files are when the configuration does not say.
 pub(crate) const DIRECTORY: &str = "/var/lib/cni/dhcp-ipam";
@@ -22,6 +22,15 @@ const ENDING: Duration = Duration::from_secs(1);
 
 /// The longest file that is read: no lease is as long.
 const LONGEST: u64 = 256 * 1024;
+
+/// What a file has to outlast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasting {
+    /// The process.
+    Kill,
+    /// The machine.
+    PowerFailure,
+}
 
 /// The directory of the lease files.
 #[derive(Clone, Debug)]
@@ -89,6 +98,20 @@ impl Store {
 
     /// Writes a lease; it is on the disk when this returns.
     pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
+        self.replace(record, Lasting::PowerFailure)
+    }
+
+    /// Says that a lease is being given back: who finds the file gives it back once more, and goes on with it no more.
+    pub(crate) fn mark_released(&self, record: &Record) -> Result<(), Error> {
+        let record = Record {
+            standing: Standing::Released,
+            ..record.clone()
+        };
+        // After a power failure there is no interface to give it back from.
+        self.replace(&record, Lasting::Kill)
+    }
+
+    fn replace(&self, record: &Record, lasting: Lasting) -> Result<(), Error> {
         let path = self.file(&record.owner);
         let doing = || format!("write {}", path.display());
         let new = path.with_extension("new");
@@ -103,10 +126,15 @@ impl Store {
                 .open(&new)?;
             file.write_all(text.as_bytes())?;
             file.write_all(b"\n")?;
-            file.sync_all()?;
+            if lasting == Lasting::PowerFailure {
+                file.sync_all()?;
+            }
             fs::rename(&new, &path)?;
-            // The name, too, has to be there after a power failure.
-            File::open(&self.directory)?.sync_all()
+            // The name, too, has to be there.
+            match lasting {
+                Lasting::PowerFailure => File::open(&self.directory)?.sync_all(),
+                Lasting::Kill => Ok(()),
+            }
         })();
         written.map_err(|error: io::Error| error).step(doing)
     }

@@ -132,7 +132,7 @@ pub(super) fn was_hit(record: &str) -> bool {
 
 /// The calls that ask the kernel or change something, and an error that each may end with. Not setns(2): before a
 /// plugin enters a namespace it makes sure that it may come back, and aborts if it cannot all the same.
-fn errno(call: &str) -> Option<&'static str> {
+pub(super) fn errno(call: &str) -> Option<&'static str> {
     Some(match call {
         "sendto" | "sendmsg" | "recvfrom" | "recvmsg" => "ENOBUFS",
         "open" | "openat" | "socket" | "pipe" | "pipe2" => "EMFILE",

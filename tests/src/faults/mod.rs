@@ -9,6 +9,7 @@
 
 mod inject;
 mod record;
+mod service;
 mod world;
 
 use std::any::Any;
@@ -22,6 +23,9 @@ use serde_json::Value;
 use crate::{Container, Host};
 pub use inject::Fault;
 use inject::{Point, Strace, is_inert};
+pub use service::{
+    SERVICE_RECORD, ServicePoint, recording, service_calls, service_points, service_was_hit,
+};
 use world::World;
 
 /// How many points of a case are tried where nothing else is said.
@@ -136,18 +140,22 @@ fn points(case: &Case, operation: Operation, fault: Fault) -> Vec<Point> {
 
 /// All points, or a few that are spread evenly over those that matter.
 fn choose(points: &[Point]) -> Vec<Point> {
-    let wanted = env::var("FAULTS").unwrap_or_default();
-    if wanted == "all" {
+    if env::var("FAULTS").is_ok_and(|wanted| wanted == "all") {
         return points.to_vec();
     }
-    let wanted = wanted.parse().unwrap_or(FEW);
     let matter = points.iter().filter(|point| !is_inert(&point.call.name));
     let matter: Vec<&Point> = matter.collect();
-    let count = wanted.min(matter.len());
+    let count = wanted().min(matter.len());
     (0..count)
         // From the middle of each part: the first points of a program come before it has done anything.
         .map(|number| matter[(2 * number + 1) * matter.len() / (2 * count)].clone())
         .collect()
+}
+
+/// How many points are tried where not all are.
+fn wanted() -> usize {
+    let wanted = env::var("FAULTS").unwrap_or_default();
+    wanted.parse().unwrap_or(FEW)
 }
 
 /// How many faults came, and what was wrong after which. After a failure a new host takes over.

@@ -2,9 +2,12 @@
 #![cfg(test)]
 
 mod crowd;
+mod daemon;
+mod dhcp;
 
 use std::time::Duration;
 
+use dhcp::bridged_dhcp_ipam;
 use plumb_tests::faults::{Case, Fault, Leaves, Operation, try_all};
 use plumb_tests::{Container, Host, Value, conf, json, until};
 
@@ -290,6 +293,11 @@ tests! {
         add_of_an_adopting_bridge_attach_fails
         del_of_an_adopting_bridge_attach_is_killed
         del_of_an_adopting_bridge_attach_fails;
+    bridged_dhcp_ipam:
+        add_of_a_bridge_attach_with_dhcp_ipam_is_killed
+        add_of_a_bridge_attach_with_dhcp_ipam_fails
+        del_of_a_bridge_attach_with_dhcp_ipam_is_killed
+        del_of_a_bridge_attach_with_dhcp_ipam_fails;
     static_ipam:
         add_of_static_ipam_is_killed
         add_of_static_ipam_fails

@@ -173,6 +173,12 @@ impl Daemon {
 
     /// Gives back what there is to give, and forgets it.
     fn let_go(&mut self, session: &mut Session) {
+        // First, for one that was given back and is still in a file would be two's.
+        let record = session.record(Standing::Released);
+        let marked = record.map_or(Ok(()), |record| self.store.mark_released(&record));
+        if let Err(error) = marked {
+            session.complain(&error);
+        }
         if let Some(client) = &mut session.client {
             client.release(now());
         }
