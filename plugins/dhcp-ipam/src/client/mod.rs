@@ -240,6 +240,12 @@ impl<R: FnMut() -> u32> Client<R> {
         }
     }
 
+    /// The transaction that messages must be of.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn xid(&self) -> u32 {
+        self.xid
+    }
+
     /// The state as RFC 2131 (figure 5) calls it.
     pub(crate) fn state_name(&self) -> &'static str {
         self.state.name()

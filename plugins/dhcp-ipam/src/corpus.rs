@@ -1,0 +1,200 @@
+//! What fuzz targets call, and a test with their corpora: everything that reads what others wrote.
+
+use core::net::Ipv4Addr;
+use std::rc::Rc;
+
+use cni_common::addr::{Cidr, Mac};
+use cni_common::json::Json;
+
+use crate::client::{Client, Identity, Policy};
+use crate::control::{Answer, Request};
+use crate::lease::{Lease, Terms, Wishes};
+use crate::record::{Record, Settings};
+use crate::time::Time;
+use crate::wire::{self, Asked, frame};
+
+/// Whose packets the corpus has.
+const MAC: Mac = Mac([2, 0, 0, 0, 0, 7]);
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 50);
+
+/// A frame from the network, at a client in every state.
+///
+/// # Panics
+/// Where a promise does not hold.
+pub fn packet(data: &[u8]) {
+    // As a frame, and as what a frame has in it: its checksums would keep most inputs out.
+    if let Some((_, _, message)) = frame::parse(data) {
+        message_of_server(message);
+    }
+    let _ = frame::arp_conflicts(data, MAC, ADDRESS);
+    message_of_server(data);
+}
+
+fn message_of_server(data: &[u8]) {
+    let informed = Cidr::new(ADDRESS.into(), 24);
+    for informed in [None, informed] {
+        let asked = Asked {
+            mac: MAC,
+            request: &[1, 3, 6, 42, 66, 252],
+            informed,
+            largest: Some(1500),
+        };
+        let Ok(mut reply) = wire::read(data, &asked) else {
+            continue;
+        };
+        if let Ok(terms) = &reply.terms {
+            believed(terms);
+        }
+        for mut client in clients() {
+            while client.poll().is_some() {}
+            reply.xid = client.xid();
+            let _ = client.handle_message(&reply, Time::from_millis(1000));
+            while client.poll().is_some() {}
+            assert!(
+                client
+                    .deadline()
+                    .is_none_or(|at| at >= Time::from_millis(0))
+            );
+        }
+    }
+}
+
+/// What is believed of a server can be attached, written and read again.
+fn believed(terms: &Terms) {
+    let attachment = terms.to_attachment(Wishes {
+        priority: Some(1),
+        no_default_route: true,
+    });
+    for ip in &attachment.ips {
+        assert_eq!(ip.address.unusable(), None, "{}", ip.address);
+    }
+    assert!(terms.mtu.is_none_or(|mtu| (576..=1500).contains(&mtu)));
+    assert!(terms.prefix >= 8 && terms.routes.len() <= 65 && terms.seconds > 0);
+    let answer = Answer::Lease {
+        terms: terms.clone(),
+        state: String::from("BOUND"),
+    };
+    assert_eq!(
+        Answer::parse(answer.to_line().as_bytes()).as_ref(),
+        Ok(&answer)
+    );
+}
+
+/// A client in each state that hears something.
+fn clients() -> Vec<Client<fn() -> u32>> {
+    let identity = || Identity {
+        mac: MAC,
+        settings: Rc::new(Settings {
+            client_id: vec![0, 1],
+            options: Vec::new(),
+            request: vec![1, 3],
+            probe_millis: 0,
+            on_change: None,
+            wishes: Wishes::default(),
+        }),
+        broadcast: false,
+    };
+    let (policy, time) = (Policy::default(), Time::from_millis(0));
+    let random: fn() -> u32 = || 9;
+    let lease = || {
+        let terms = Terms {
+            address: ADDRESS,
+            prefix: 24,
+            server: Ipv4Addr::new(10, 0, 0, 1),
+            gateway: None,
+            routes: Vec::new(),
+            dns: Vec::new(),
+            domain: None,
+            search: Vec::new(),
+            mtu: None,
+            seconds: 100,
+            t1: None,
+            t2: None,
+            others: Vec::new(),
+        };
+        Lease::new(terms, time)
+    };
+    let start = || Client::start(identity(), policy, random, time);
+    let resume = || Client::resume(identity(), policy, random, lease(), time);
+    let mut renewing = resume();
+    renewing.renew(time);
+    let mut rebinding = resume();
+    rebinding.renew(time);
+    rebinding.handle_timeout(Time::from_millis(90_000));
+    vec![
+        start(),
+        resume(),
+        renewing,
+        rebinding,
+        Client::reboot(identity(), policy, random, &lease(), time),
+        Client::inform(identity(), policy, random, ADDRESS, time),
+    ]
+}
+
+/// A line on the control socket, from either side.
+///
+/// # Panics
+/// Where a promise does not hold, as all of these do.
+pub fn control(data: &[u8]) {
+    if let Ok(request) = Request::parse(data) {
+        let again = Request::parse(request.to_line().as_bytes());
+        assert_eq!(again, Ok(request), "what was read can be written");
+    }
+    let _ = Answer::parse(data);
+}
+
+/// A state file, in its own boot and in another.
+///
+/// # Panics
+/// Where a promise does not hold.
+pub fn state(data: &[u8]) {
+    let Ok(json) = Json::parse(data) else { return };
+    let Ok(record) = Record::from_json(&json) else {
+        return;
+    };
+    let again = Record::from_json(&Json::from(record.to_json()));
+    assert_eq!(again.as_ref(), Ok(&record), "what was read can be written");
+    for boot in [record.place.boot.clone(), String::from("another")] {
+        for now in [0, 1, u64::MAX] {
+            let mut record = record.clone();
+            record.settle(&boot, Time::from_millis(now), now);
+            let _ = (record.lease.t1(), record.lease.t2(), record.lease.expiry());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// What the fuzz targets start from, and every input that once broke something.
+    #[test]
+    fn every_corpus_is_read() {
+        type Reads = fn(&[u8]);
+        let surfaces: [(&str, Reads); 3] = [
+            ("dhcp_packet", super::packet),
+            ("dhcp_control", super::control),
+            ("dhcp_state", super::state),
+        ];
+        for (name, read) in surfaces {
+            let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../../fuzz/corpus")
+                .join(name);
+            let mut count = 0;
+            for entry in fs::read_dir(&corpus).unwrap() {
+                let data = fs::read(entry.unwrap().path()).unwrap();
+                // Whole, cut anywhere, and with any one byte another.
+                read(&data);
+                for place in 0..data.len() {
+                    read(&data[..place]);
+                    let mut other = data.clone();
+                    other[place] ^= 0x81;
+                    read(&other);
+                }
+                count += 1;
+            }
+            assert!(count > 0, "{} is empty", corpus.display());
+        }
+    }
+}
