@@ -185,17 +185,17 @@ impl<R: FnMut() -> u32> Client<R> {
                 let lease = lease.clone();
                 self.renewing(lease, now);
             }
-            State::Renewing { lease, since, .. } => {
-                let (lease, since) = (lease.clone(), *since);
+            State::Renewing { lease, .. } => {
+                let lease = lease.clone();
                 if now >= lease.t2() {
-                    self.rebinding(lease, since, now);
+                    self.send_rebind(lease, now);
                 } else {
-                    self.send_renewal(lease, since, now);
+                    self.send_renewal(lease, now);
                 }
             }
-            State::Rebinding { lease, since, .. } => {
-                let (lease, since) = (lease.clone(), *since);
-                self.send_rebind(lease, since, now);
+            State::Rebinding { lease, .. } => {
+                let lease = lease.clone();
+                self.send_rebind(lease, now);
             }
         }
     }
@@ -303,12 +303,14 @@ impl<R: FnMut() -> u32> Client<R> {
     }
 
     pub(super) fn renewing(&mut self, lease: Lease, now: Time) {
-        self.xid = (self.random)();
         self.began = now;
-        self.send_renewal(lease, now, now);
+        self.send_renewal(lease, now);
     }
 
-    fn send_renewal(&mut self, lease: Lease, since: Time, now: Time) {
+    /// Each of these messages is a transaction of its own: the lease that one brings counts from when that one was sent, and
+    /// the longest waits are between them.
+    fn send_renewal(&mut self, lease: Lease, now: Time) {
+        self.xid = (self.random)();
         let (from, to) = (lease.terms.address, lease.terms.server);
         let message = self.renew_message(from, now);
         self.outputs
@@ -316,24 +318,20 @@ impl<R: FnMut() -> u32> Client<R> {
         let resend = now.after(half_of(lease.t2().since(now), &lease));
         self.state = State::Renewing {
             lease,
-            since,
+            since: now,
             resend,
         };
     }
 
-    fn rebinding(&mut self, lease: Lease, since: Time, now: Time) {
+    fn send_rebind(&mut self, lease: Lease, now: Time) {
         self.xid = (self.random)();
-        self.send_rebind(lease, since, now);
-    }
-
-    fn send_rebind(&mut self, lease: Lease, since: Time, now: Time) {
         let from = lease.terms.address;
         let message = self.renew_message(from, now);
         self.outputs.push_back(Output::Broadcast { from, message });
         let resend = now.after(half_of(lease.expiry().since(now), &lease));
         self.state = State::Rebinding {
             lease,
-            since,
+            since: now,
             resend,
         };
     }

@@ -4,6 +4,7 @@
     reason = "whatever else the client does fails the test"
 )]
 
+mod link;
 mod renewal;
 mod walk;
 
