@@ -22,6 +22,7 @@ use crate::plan::Plan;
 fn config() -> Config {
     Config {
         ip_forward: Forwarding::LEAVE,
+        firewalld_zone: None,
         ..Config::default()
     }
 }
@@ -88,7 +89,7 @@ pub(crate) fn add(
 /// Removes what [`add`] did for the owner, which probably has these addresses.
 pub(crate) fn remove(owner: &Owner, addresses: &[IpAddr]) -> Result<(), Error> {
     Keeper::of_bridge_attach()
-        .detach(owner, addresses)
+        .detach(&config(), owner, addresses)
         .step(|| "ipMasq")
 }
 
@@ -98,12 +99,12 @@ pub(crate) fn remove_stale(
     valid: &std::collections::BTreeSet<u64>,
 ) -> Result<(), Error> {
     Keeper::of_bridge_attach()
-        .collect(network, valid)
+        .collect(&config(), network, valid)
         .step(|| "ipMasq")
 }
 
 /// Compares the rules with what [`add`] left.
 pub(crate) fn check(owner: &Owner, inside: &Link, plan: &Plan) -> Result<(), Error> {
     let rules = rules_for(owner, inside, plan);
-    masquerade::backend::check(config().backend, &rules, owner, &[])
+    masquerade::backend::check(&config(), &rules, owner, &[])
 }

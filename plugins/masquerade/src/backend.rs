@@ -12,7 +12,7 @@ use crate::config::{Backend, Config};
 use crate::release::{self, Going};
 use crate::rules::{self, Plan};
 use crate::sysctls::{self, Memory, Wanted};
-use crate::{check, forwarding, legacy};
+use crate::{check, firewalld, forwarding, legacy};
 
 /// Where the rules go.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ enum Choice {
 
 fn choose(backend: Backend) -> Result<Choice, Error> {
     match backend {
-        Backend::Nftables => crate::open().map(Choice::Nftables),
+        Backend::Nftables | Backend::Firewalld => crate::open().map(Choice::Nftables),
         Backend::Legacy => Ok(Choice::Legacy),
         Backend::Auto if legacy::is_in_use() => Ok(Choice::Legacy),
         Backend::Auto => match nftables()? {
@@ -32,6 +32,19 @@ fn choose(backend: Backend) -> Result<Choice, Error> {
             None => crate::open().map(Choice::Nftables),
         },
     }
+}
+
+/// The zone of firewalld that containers become sources of, if it is there.
+fn zone<'a>(config: &'a Config, nft: &mut Nft) -> Result<Option<&'a str>, Error> {
+    let active = match config.backend {
+        Backend::Nftables | Backend::Legacy => false,
+        Backend::Firewalld => true,
+        Backend::Auto => {
+            config.firewalld_zone.is_some()
+                && firewalld::is_active(nft).step(|| "look for firewalld")?
+        }
+    };
+    Ok(config.firewalld_zone.as_deref().filter(|_| active))
 }
 
 /// The nftables of the namespace; `None` where the kernel has none.
@@ -56,14 +69,15 @@ pub fn is_usable(backend: Backend) -> Result<(), Error> {
 ///
 /// # Errors
 /// Code 102 with everything that is not as ADD left it.
-pub fn check(
-    backend: Backend,
-    plan: &Plan,
-    owner: &Owner,
-    sysctls: &[Wanted],
-) -> Result<(), Error> {
-    let rules = match choose(backend)? {
-        Choice::Nftables(mut nft) => check::rules(&mut nft, plan, owner)?,
+pub fn check(config: &Config, plan: &Plan, owner: &Owner, sysctls: &[Wanted]) -> Result<(), Error> {
+    let rules = match choose(config.backend)? {
+        Choice::Nftables(mut nft) => {
+            let mut drift = check::rules(&mut nft, plan, owner)?;
+            if let Some(zone) = zone(config, &mut nft)? {
+                drift.extend(firewalld::missing(zone, &plan.addresses())?);
+            }
+            drift
+        }
         Choice::Legacy => legacy::missing(plan, owner)?,
     };
     check::verdict(rules, sysctls)
@@ -84,7 +98,12 @@ pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<Before, Err
     let mut changed = Vec::new();
     let remembering = config.restore_sysctls.then_some(&memory);
     let applied = match &mut choice {
-        Choice::Nftables(nft) => apply::apply(nft, plan, owner),
+        Choice::Nftables(nft) => apply::apply(nft, plan, owner).and_then(|before| {
+            if let Some(zone) = zone(config, nft)? {
+                firewalld::admit(zone, &plan.addresses())?;
+            }
+            Ok(before)
+        }),
         Choice::Legacy => legacy::attach(plan, owner),
     };
     let attached = applied.and_then(|before| {
@@ -92,7 +111,7 @@ pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<Before, Err
         Ok(before)
     });
     if attached.is_err()
-        && let Err(error) = undo(owner, &memory, &changed)
+        && let Err(error) = undo(owner, config, &memory, &changed)
     {
         log::error(format_args!("undo: {error}"));
     }
@@ -112,9 +131,14 @@ fn is_first(choice: &mut Choice) -> Result<bool, Error> {
 
 /// Takes an attachment back that failed. Whether its transaction was carried out is not certain: the kernel's
 /// answer may be what is lost.
-fn undo(owner: &Owner, memory: &Memory, changed: &[sysctls::Changed]) -> Result<(), Error> {
+fn undo(
+    owner: &Owner,
+    config: &Config,
+    memory: &Memory,
+    changed: &[sysctls::Changed],
+) -> Result<(), Error> {
     // Attachments that came in between rely on what was switched.
-    if release(&owner.network, &Going::Of(&owner.tag(), &[]))? {
+    if release(config, &owner.network, &Going::Of(&owner.tag(), &[]))? {
         sysctls::put_back(changed)?;
         memory.forget()?;
     }
@@ -123,19 +147,27 @@ fn undo(owner: &Owner, memory: &Memory, changed: &[sysctls::Changed]) -> Result<
 
 /// Takes attachments of a network out of the kernel, and with the last one what they shared and what the
 /// configuration switched. What is not there is no error.
-pub fn detach(network: &NetworkName, going: &Going<'_>) -> Result<(), Error> {
+pub fn detach(config: &Config, network: &NetworkName, going: &Going<'_>) -> Result<(), Error> {
     let memory = Memory::open(false)?;
-    if release(network, going)? {
+    if release(config, network, going)? {
         memory.restore()?;
     }
     Ok(())
 }
 
 /// Takes attachments out of whatever firewall they are in; whether none of this plugin is left.
-fn release(network: &NetworkName, going: &Going<'_>) -> Result<bool, Error> {
+fn release(config: &Config, network: &NetworkName, going: &Going<'_>) -> Result<bool, Error> {
     let released = match nftables()? {
         Some(mut nft) => {
             let released = release::release(&mut nft, network, going);
+            if let (Ok(released), Ok(Some(zone))) = (&released, zone(config, &mut nft)) {
+                let mut free = released.addresses.clone();
+                // Another network may have given it the same address.
+                free.retain(|address| release::is_free(&mut nft, *address).unwrap_or(false));
+                if !free.is_empty() {
+                    firewalld::dismiss(zone, &free);
+                }
+            }
             if released.as_ref().is_ok_and(|released| released.deleted) {
                 nft.close_after_deletion();
             }

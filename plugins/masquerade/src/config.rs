@@ -42,16 +42,21 @@ pub enum Mss {
     Bytes(u16),
 }
 
+/// The zone of firewalld whose sources may do anything.
+const ZONE: &str = "trusted";
+
 /// Into which of the host's firewalls the rules go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
-    /// Legacy iptables where the host uses it, or has nothing else; nftables elsewhere.
+    /// Legacy iptables where the host uses it, or has nothing else; nftables elsewhere, and beside firewalld its zone.
     #[default]
     Auto,
     /// nftables.
     Nftables,
     /// Legacy iptables.
     Legacy,
+    /// nftables, and a zone of firewalld.
+    Firewalld,
 }
 
 /// The administrator's chain in iptables, whose rules come before those of the plugin.
@@ -105,6 +110,8 @@ pub struct Config {
     pub ingress: Ingress,
     /// `backend`.
     pub backend: Backend,
+    /// `firewalldZone`: the zone of firewalld that containers become sources of; `None` leaves firewalld alone.
+    pub firewalld_zone: Option<String>,
     /// `iptablesAdminChainName`.
     pub admin: Admin,
     /// `ipForward`: for what forwarding is switched on, for each family in use.
@@ -129,6 +136,7 @@ impl Default for Config {
             clamp_mss: None,
             ingress: Ingress::Open,
             backend: Backend::default(),
+            firewalld_zone: Some(ZONE.to_owned()),
             admin: Admin::default(),
             ip_forward: Forwarding::default(),
             bridge_nf_call: None,
@@ -208,6 +216,7 @@ impl Configuration for Config {
                 .as_ref()
                 .map(read_backend)
                 .unwrap_or_default(),
+            firewalld_zone: Some(object.text("firewalldZone").unwrap_or(ZONE).to_owned()),
             admin: read_admin(object.get("iptablesAdminChainName").as_ref(), is_firewall),
             ip_forward: match object.get("ipForward") {
                 Some(value) => Forwarding::read(&value),
@@ -346,12 +355,9 @@ fn read_backend(value: &Value<'_>) -> Backend {
         Some("auto" | "iptables" | "") | None => Backend::Auto,
         Some("nftables") => Backend::Nftables,
         Some("iptables-legacy") => Backend::Legacy,
-        Some("firewalld") => {
-            value.refuse("is not supported: put the bridge into a zone, and leave the key out");
-            Backend::Auto
-        }
+        Some("firewalld") => Backend::Firewalld,
         Some(_) => {
-            value.refuse("must be \"auto\", \"nftables\", \"iptables\" or \"iptables-legacy\"");
+            value.refuse("must be \"auto\", \"nftables\", \"iptables\", \"iptables-legacy\" or \"firewalld\"");
             Backend::Auto
         }
     }

@@ -117,10 +117,6 @@ fn what_cannot_be_is_refused_with_key_value_and_rule() {
             "exclude[0]: \"10.0.0.1\" is not an address with a prefix length",
         ),
         (
-            r#"{"backend": "firewalld"}"#,
-            "backend: \"firewalld\" is not supported",
-        ),
-        (
             r#"{"backend": "iptabels"}"#,
             "backend: \"iptabels\" must be \"auto\", \"nftables\"",
         ),
@@ -164,4 +160,13 @@ fn forwarding_is_said_for_each_family() {
         let error = read(wrong).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
+}
+
+#[test]
+fn firewalld_has_a_zone() {
+    let config = read(r#"{"backend": "firewalld", "firewalldZone": ""}"#).unwrap();
+    assert_eq!(config.backend, Backend::Firewalld);
+    assert_eq!(config.firewalld_zone.as_deref(), Some("trusted"));
+    let config = read(r#"{"firewalldZone": "containers"}"#).unwrap();
+    assert_eq!(config.firewalld_zone.as_deref(), Some("containers"));
 }

@@ -61,7 +61,7 @@ impl Keeper<'_> {
         let kept = attached.and_then(|before| {
             let kept = store.keep(owner, self.maker, configuration);
             if kept.is_err()
-                && let Err(error) = detach(&owner.network, &Going::Of(&owner.tag(), &[]))
+                && let Err(error) = detach(config, &owner.network, &Going::Of(&owner.tag(), &[]))
             {
                 log::error(format_args!("undo: {error}"));
             }
@@ -91,20 +91,30 @@ impl Keeper<'_> {
     }
 
     /// Takes an attachment away, which probably has these addresses.
-    pub fn detach(&self, owner: &Owner, addresses: &[IpAddr]) -> Result<(), Error> {
+    pub fn detach(
+        &self,
+        config: &Config,
+        owner: &Owner,
+        addresses: &[IpAddr],
+    ) -> Result<(), Error> {
         let forgotten = self
             .store()
             .and_then(|store| store.map_or(Ok(()), |store| store.forget(owner, self.maker)));
-        detach(&owner.network, &Going::Of(&owner.tag(), addresses)).and(forgotten)
+        detach(config, &owner.network, &Going::Of(&owner.tag(), addresses)).and(forgotten)
     }
 
     /// Takes those attachments of a network away whose owners are not valid.
-    pub fn collect(&self, network: &NetworkName, valid: &BTreeSet<u64>) -> Result<(), Error> {
+    pub fn collect(
+        &self,
+        config: &Config,
+        network: &NetworkName,
+        valid: &BTreeSet<u64>,
+    ) -> Result<(), Error> {
         let forgotten = self
             .store()
             .and_then(|store| store.map_or(Ok(()), |store| store.forget_stale(network, valid)));
         let stale = |element: &Element| is_stale(element, valid);
-        detach(network, &Going::Where(&stale)).and(forgotten)
+        detach(config, network, &Going::Where(&stale)).and(forgotten)
     }
 
     /// The files of a network.

@@ -11,6 +11,7 @@ pub mod check;
 pub mod config;
 #[cfg(test)]
 mod corpus_tests;
+mod firewalld;
 pub mod forwarding;
 pub mod inside;
 pub mod kept;
@@ -80,7 +81,7 @@ impl Plugin for Masquerade {
         let plan = plan(&call.network, &call.config, previous, &addresses)?;
         let families: Vec<Family> = plan.families().collect();
         let sysctls = sysctls::wanted(&call.config, &families, &plan.inside);
-        backend::check(call.config.backend, &plan, &call.owner(), &sysctls)
+        backend::check(&call.config, &plan, &call.owner(), &sysctls)
     }
 
     fn del(&self, call: &DelCall<Config>) -> Result<(), Error> {
@@ -90,7 +91,7 @@ impl Plugin for Masquerade {
             .flat_map(|previous| inside::addresses(previous, &call.ifname))
             .map(Cidr::address)
             .collect();
-        keeper(&call.config).detach(&call.owner(), &addresses)
+        keeper(&call.config).detach(&call.config, &call.owner(), &addresses)
     }
 
     fn status(&self, call: &StatusCall<Config>) -> Result<(), Error> {
@@ -100,7 +101,7 @@ impl Plugin for Masquerade {
     }
 
     fn gc(&self, call: &GcCall<Config>) -> Result<(), Error> {
-        keeper(&call.config).collect(&call.network, &call.valid_owners())
+        keeper(&call.config).collect(&call.config, &call.network, &call.valid_owners())
     }
 }
 

@@ -15,7 +15,7 @@ use crate::backend::{self, attach, detach};
 use crate::config::Config;
 use crate::release::Going;
 use crate::rules::Plan;
-use crate::state::{Entry, Record};
+use crate::state::{Entry, Maker, Record};
 use crate::{Masquerade, inside, plan, sysctls};
 
 /// What became of a file's attachment.
@@ -46,8 +46,9 @@ pub fn restore(entry: &Entry) -> Result<Restored, Error> {
             return Ok(Restored::Stale);
         }
         let naming = || record.owner.to_string();
-        if let Some((config, plan)) = planned(&record).step(naming)? {
-            attach(&record.owner, &config, &plan).step(naming)?;
+        let planned = planned(&record).step(naming)?;
+        if let Some((config, plan)) = &planned {
+            attach(&record.owner, config, plan).step(naming)?;
         }
         // A DEL takes the file away before the rules: if it is there now, a DEL is still to come to the rules.
         match entry.read()? {
@@ -55,7 +56,8 @@ pub fn restore(entry: &Entry) -> Result<Restored, Error> {
             Some(now) => record = now,
             None => {
                 let owner = &record.owner;
-                detach(&owner.network, &Going::Of(&owner.tag(), &[])).step(naming)?;
+                let config = planned.map(|(config, _)| config).unwrap_or_default();
+                detach(&config, &owner.network, &Going::Of(&owner.tag(), &[])).step(naming)?;
                 return Ok(Restored::Gone);
             }
         }
@@ -72,13 +74,16 @@ fn planned(record: &Record) -> Result<Option<(Config, Plan)>, Error> {
     let problems = Problems::default();
     let object = Object::root(&record.configuration, &problems)?;
     let version: SpecVersion = config::read_version(&object, &problems, &ABOUT.versions)?;
-    let conf: NetConf<Config> = config::read(
+    let mut conf: NetConf<Config> = config::read(
         &record.configuration,
         version,
         Command::Add,
         &CniArgs::default(),
         Some(&record.owner.container),
     )?;
+    if record.maker == Maker::BridgeAttach {
+        conf.own.firewalld_zone = None;
+    }
     let Some(previous) = conf.previous else {
         return Ok(None);
     };
@@ -103,7 +108,7 @@ pub fn look(entry: &Entry) -> Result<(), Error> {
     };
     let families: Vec<Family> = plan.families().collect();
     let sysctls = sysctls::wanted(&config, &families, &plan.inside);
-    let looked = backend::check(config.backend, &plan, &record.owner, &sysctls);
+    let looked = backend::check(&config, &plan, &record.owner, &sysctls);
     match looked {
         // Between the two steps of a DEL.
         Err(error) if entry.read()?.is_some() => Err(error).step(|| record.owner.to_string()),

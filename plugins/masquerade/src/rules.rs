@@ -139,6 +139,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The addresses of the attachment.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let groups = self.groups.iter();
+        groups.flat_map(|group| group.addresses.clone()).collect()
+    }
+
     /// The families the attachment has addresses of.
     pub fn families(&self) -> impl Iterator<Item = Family> {
         self.accepts.iter().map(|accepts| accepts.family)

@@ -58,6 +58,8 @@ pub struct Entry {
 pub struct Record {
     /// Whose it is.
     pub owner: Owner,
+    /// Which plugin made the rules.
+    pub maker: Maker,
     /// The configuration of its ADD, with the previous result.
     pub configuration: Json,
     /// Written since the machine was booted: the container may live.
@@ -234,6 +236,12 @@ impl Entry {
             ))
             .step(step);
         };
+        let ending = format!("-{}.json", Maker::BridgeAttach.as_str());
+        let maker = if self.path.to_string_lossy().ends_with(&ending) {
+            Maker::BridgeAttach
+        } else {
+            Maker::Masquerade
+        };
         let is_current = boot == Some(boot_id().step(|| "read the boot id")?.as_str());
         Ok(Some(Record {
             owner: Owner {
@@ -241,6 +249,7 @@ impl Entry {
                 container,
                 ifname,
             },
+            maker,
             configuration: found.json().clone(),
             is_current,
             bytes,

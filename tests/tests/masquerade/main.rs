@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod firewalld;
 mod guard;
 mod ingress;
 mod iptables;

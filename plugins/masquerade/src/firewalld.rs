@@ -1,0 +1,119 @@
+//! Hosts with firewalld: its last word about forwarded packets is no, so containers become sources of a zone that says yes.
+//!
+//! Zones are changed by D-Bus alone; what is in its table is firewalld's, and gone with its next reload. The change is
+//! one of the running configuration, as a container is.
+
+use core::net::IpAddr;
+use std::io::ErrorKind;
+
+use cni_common::code::Code;
+use cni_common::dbus::{Answer, Bus, Method, socket};
+use cni_common::error::{Error, Step};
+use cni_common::log;
+use cni_common::netlink;
+use cni_common::nft::{Nft, Table, TableFamily};
+
+/// Whether firewalld has its rules in this namespace.
+pub(crate) fn is_active(nft: &mut Nft) -> Result<bool, netlink::Error> {
+    let table = Table::new(TableFamily::Inet, "firewalld");
+    Ok(nft.chain(&table, "filter_FORWARD")?.is_some())
+}
+
+fn open() -> Result<Bus, Error> {
+    let step = || format!("ask firewalld by {}", socket().display());
+    Bus::open().map_err(|error| {
+        let absent = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
+        let code = if absent.contains(&error.kind()) {
+            Code::TryAgain
+        } else {
+            Code::Io
+        };
+        Error::new(code, error.to_string()).at(step())
+    })
+}
+
+/// Calls a method of the interface for zones.
+fn call(bus: &mut Bus, name: &str, zone: &str, source: &str) -> Result<Answer, Error> {
+    let method = Method {
+        service: "org.fedoraproject.FirewallD1",
+        path: "/org/fedoraproject/FirewallD1",
+        interface: "org.fedoraproject.FirewallD1.zone",
+        name,
+    };
+    let answer = bus
+        .call(&method, &[zone, source])
+        .step(|| format!("firewalld: {name} {zone} {source}"))?;
+    match answer {
+        Answer::Error { name, text } => {
+            // The bus says that nobody has the name; firewalld says what is wrong with the call.
+            let code = if name.ends_with(".Exception") {
+                code_of(&text)
+            } else {
+                Code::TryAgain
+            };
+            let text = if text.is_empty() { name } else { text };
+            Err(Error::new(code, text).at(format!("firewalld: add {source} to zone {zone}")))
+        }
+        Answer::Nothing | Answer::Text(_) | Answer::Truth(_) => Ok(answer),
+    }
+}
+
+fn code_of(text: &str) -> Code {
+    match text.split(':').next() {
+        Some("INVALID_ZONE") => Code::InvalidConfig,
+        Some("ZONE_CONFLICT") => Code::Taken,
+        _ => Code::Kernel,
+    }
+}
+
+/// Whether firewalld's answer means that nothing was to be done.
+fn is(error: &Error, names: &[&str]) -> bool {
+    let text = error.to_string();
+    names.iter().any(|name| text.contains(name))
+}
+
+/// Makes addresses sources of the zone.
+///
+/// # Errors
+/// Code 7 where there is no such zone, 101 where another zone has an address, 11 where firewalld does not answer.
+pub(crate) fn admit(zone: &str, addresses: &[IpAddr]) -> Result<(), Error> {
+    let mut bus = open()?;
+    for address in addresses {
+        match call(&mut bus, "addSource", zone, &address.to_string()) {
+            Err(error) if !is(&error, &["ZONE_ALREADY_SET"]) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Takes addresses out of the zone. What fails is said: the container goes all the same, and the running configuration of
+/// firewalld forgets its sources with the next reload.
+pub(crate) fn dismiss(zone: &str, addresses: &[IpAddr]) {
+    let dismissed = open().and_then(|mut bus| {
+        for address in addresses {
+            match call(&mut bus, "removeSource", zone, &address.to_string()) {
+                Err(error) if !is(&error, &["UNKNOWN_SOURCE", "ZONE_CONFLICT"]) => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = dismissed {
+        log::warning(format_args!("{error}"));
+    }
+}
+
+/// The addresses that are not in the zone, for people.
+pub(crate) fn missing(zone: &str, addresses: &[IpAddr]) -> Result<Vec<String>, Error> {
+    let mut bus = open()?;
+    let mut missing = Vec::new();
+    for address in addresses {
+        if call(&mut bus, "querySource", zone, &address.to_string())? != Answer::Truth(true) {
+            missing.push(format!("firewalld: {address} is no source of zone {zone}"));
+        }
+    }
+    Ok(missing)
+}

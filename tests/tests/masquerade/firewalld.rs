@@ -1,0 +1,183 @@
+//! A host with Debian's firewalld, on a message bus of its own.
+
+use std::path::Path;
+use std::time::Duration;
+
+use plumb_tests::{Process, binaries, conf, json, until};
+
+use super::world::{INTERNET, SILENCE, UPLINK, World, kept_out, seen, seen_within};
+
+const LONG: Duration = Duration::from_secs(30);
+
+const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path=/run/dbus/system_bus_socket</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
+  </policy>
+</busconfig>
+"#;
+
+struct Firewalld {
+    world: World,
+    daemon: Option<Process>,
+    _bus: Process,
+}
+
+impl Firewalld {
+    fn new() -> Self {
+        let world = World::new();
+        std::fs::create_dir("/run/dbus").unwrap();
+        std::fs::write("/run/dbus/bus.conf", BUS).unwrap();
+        let bus = world.host.spawn([
+            "dbus-daemon",
+            "--config-file=/run/dbus/bus.conf",
+            "--nofork",
+            "--nopidfile",
+        ]);
+        let listens = || Path::new("/run/dbus/system_bus_socket").exists();
+        assert!(until(LONG, listens));
+        let mut firewalld = Self {
+            world,
+            daemon: None,
+            _bus: bus,
+        };
+        firewalld.start();
+        firewalld
+    }
+
+    fn start(&mut self) {
+        self.daemon = Some(self.world.host.spawn(["firewalld", "--nofork", "--nopid"]));
+        let runs = || {
+            let asked = self.world.host.try_exec(["firewall-cmd", "--state"]);
+            asked.status.success()
+        };
+        assert!(until(LONG, runs), "firewalld does not start");
+    }
+
+    fn sources(&self, zone: &str) -> String {
+        let host = &self.world.host;
+        let zone = format!("--zone={zone}");
+        let listed = host.exec(["firewall-cmd", &zone, "--list-sources"]);
+        let mut listed: Vec<&str> = listed.split_whitespace().collect();
+        listed.sort_unstable();
+        listed.join(" ")
+    }
+}
+
+#[test]
+fn containers_are_sources_of_a_zone_as_long_as_they_live() {
+    let firewalld = Firewalld::new();
+    let world = &firewalld.world;
+    let (c1, first) = world.with_container("c1");
+    let (c2, second) = world.with_container("c2");
+    let check = || {
+        let plugin = world.plugin().previous(&first);
+        plugin.check(&c1, conf("masquerade", json!({})))
+    };
+    // What the zone does without us.
+    world
+        .add(&c1, &first, json!({ "backend": "nftables" }))
+        .succeeds();
+    assert_eq!(
+        seen_within(SILENCE, &c1, &world.internet, INTERNET[0]),
+        None
+    );
+    assert_eq!(firewalld.sources("trusted"), "");
+    world.add(&c1, &first, json!({})).succeeds();
+    world
+        .add(&c2, &second, json!({ "backend": "firewalld" }))
+        .succeeds();
+    for (outside, uplink) in INTERNET.into_iter().zip(UPLINK) {
+        for container in [&c1, &c2] {
+            let seen = seen(container, &world.internet, outside);
+            assert_eq!(seen.as_deref(), Some(uplink));
+        }
+    }
+    kept_out(&world.internet, &c1, "10.77.0.2");
+    assert_eq!(
+        firewalld.sources("trusted"),
+        "10.77.0.2 10.77.0.3 fd77::2 fd77::3"
+    );
+    check().succeeds();
+
+    // A reload of firewalld forgets them.
+    world.host.exec(["firewall-cmd", "--reload"]);
+    assert_eq!(firewalld.sources("trusted"), "");
+    check().fails_with(102, "firewalld: 10.77.0.2 is no source of zone trusted");
+    world
+        .plugin()
+        .status(conf("masquerade", json!({})))
+        .fails_with(51, "firewalld");
+    let plugin = binaries().find("masquerade");
+    let said = world.host.exec([plugin.as_os_str(), "reload".as_ref()]);
+    assert!(said.contains("in place: 2;"), "{said}");
+    check().succeeds();
+    assert!(seen(&c1, &world.internet, INTERNET[0]).is_some());
+
+    // The address belongs to somebody else by now.
+    let heir = world.host.container("heir");
+    world.add(&heir, &first, json!({})).succeeds();
+    world.del(&c1).succeeds();
+    assert_eq!(
+        firewalld.sources("trusted"),
+        "10.77.0.2 10.77.0.3 fd77::2 fd77::3"
+    );
+    world.del(&heir).succeeds();
+    assert_eq!(firewalld.sources("trusted"), "10.77.0.3 fd77::3");
+    world
+        .plugin()
+        .valid([])
+        .gc(conf("masquerade", json!({})))
+        .succeeds();
+    assert_eq!(firewalld.sources("trusted"), "");
+}
+
+#[test]
+fn a_zone_that_cannot_be_had_undoes_the_attachment() {
+    let mut firewalld = Firewalld::new();
+    let world = &firewalld.world;
+    let (c1, result) = world.with_container("c1");
+    // Once a zone has been used firewalld keeps its chains.
+    world.add(&c1, &result, json!({})).succeeds();
+    world.del(&c1).succeeds();
+    let before = world.host.state();
+    let keys = json!({ "firewalldZone": "nowhere" });
+    world.add(&c1, &result, keys).fails_with(7, "INVALID_ZONE");
+    world.host.assert_unchanged_since(&before);
+    // The administrator's word about an address counts.
+    world
+        .host
+        .exec(["firewall-cmd", "--zone=work", "--add-source=fd77::2"]);
+    let before = world.host.state();
+    world
+        .add(&c1, &result, json!({}))
+        .fails_with(101, "fd77::2");
+    world.host.assert_unchanged_since(&before);
+    assert_eq!(firewalld.sources("work"), "fd77::2");
+    world
+        .host
+        .exec(["firewall-cmd", "--zone=work", "--remove-source=fd77::2"]);
+    world
+        .add(&c1, &result, json!({ "firewalldZone": "home" }))
+        .succeeds();
+    assert_eq!(firewalld.sources("home"), "10.77.0.2 fd77::2");
+    let del = world.plugin();
+    del.del(&c1, conf("masquerade", json!({ "firewalldZone": "home" })))
+        .succeeds();
+    assert_eq!(firewalld.sources("home"), "");
+    // A firewalld that does not answer holds up what needs it, and no DEL.
+    world.add(&c1, &result, json!({})).succeeds();
+    firewalld.daemon = None;
+    let world = &firewalld.world;
+    world
+        .plugin()
+        .netns("")
+        .del(&c1, conf("masquerade", json!({})))
+        .succeeds();
+    let refused = world.add(&c1, &result, json!({ "backend": "firewalld" }));
+    refused.fails_with(11, "firewalld");
+}
