@@ -37,10 +37,9 @@ fn remove_stale(call: &GcCall<Config>) -> Result<(), Error> {
     let mut host = Rtnl::open().map_err(Cause::cause)?;
     let valid = call.valid_owners();
     let links = host.links().map_err(Cause::cause)?;
-    let bridge = bridge_name(&call.config).ok().and_then(|name| {
-        let bridges = links.iter().filter(|link| link.is_bridge());
-        bridges.into_iter().find(|link| link.name == name.as_str())
-    });
+    let configured = bridge_name(&call.config).ok();
+    let named = |link: &&Link| configured.is_some_and(|name| link.name == name.as_str());
+    let bridge = links.iter().filter(|link| link.is_bridge()).find(named);
     let mut stale: Vec<Link> = links
         .iter()
         .filter(|link| is_stale(call, &valid, link))
@@ -54,21 +53,31 @@ fn remove_stale(call: &GcCall<Config>) -> Result<(), Error> {
             link.alias.as_deref().unwrap_or("without an owner")
         ));
     }
+    // The configuration may have named another bridge when they were made.
+    let had: BTreeSet<u32> = stale.iter().filter_map(|link| link.master).collect();
+    let is_meant = |link: &&Link| link.is_bridge() && (had.contains(&link.index) || named(link));
     let (adopted, made): (Vec<Link>, Vec<Link>) = stale.into_iter().partition(is_adopted);
     let mut outcome = host.delete_links(&made).map_err(Cause::cause);
     for link in &adopted {
         outcome = outcome.and(adopt::release(&mut host, link));
     }
-    let Some(bridge) = bridge else { return outcome };
-    outcome = outcome.and(host_routes::remove_stale(&mut host, bridge, bridge));
-    for (carrier, _) in vlan_gateway::all(&mut host, bridge)? {
-        outcome = outcome.and(host_routes::remove_stale(&mut host, &carrier, bridge));
+    for bridge in links.iter().filter(is_meant) {
+        outcome = outcome.and(tidy(call, &mut host, bridge));
     }
-    outcome = outcome.and(vlan_gateway::remove_all_unused(&mut host, bridge));
+    outcome
+}
+
+/// Removes from a bridge what no attachment needs any more, and the bridge where that is asked for.
+fn tidy(call: &GcCall<Config>, host: &mut Rtnl, bridge: &Link) -> Result<(), Error> {
+    let mut outcome = host_routes::remove_stale(host, bridge, bridge);
+    for (carrier, _) in vlan_gateway::all(host, bridge)? {
+        outcome = outcome.and(host_routes::remove_stale(host, &carrier, bridge));
+    }
+    outcome = outcome.and(vlan_gateway::remove_all_unused(host, bridge));
     if call.config.remove_empty
         && let Ok(name) = IfName::parse(&bridge.name)
     {
-        outcome = outcome.and(bridge::remove_if_empty(&mut host, &name, &call.config));
+        outcome = outcome.and(bridge::remove_if_empty(host, &name, &call.config));
     }
     outcome
 }

@@ -101,3 +101,22 @@ fn a_failing_ipam_plugin_does_not_stop_it() {
         .fails_with(9, "disk is full");
     assert!(host.link(&host_end(&result)).is_none());
 }
+
+#[test]
+fn what_a_network_left_on_the_bridge_it_had_before_goes_too() {
+    let (host, _ipam) = host();
+    let keys = json!({ "hostRoutes": [{ "dst": "192.168.102.0/24" }], "removeEmptyBridge": true, "ipForward": false });
+    let old = layer3(keys.clone());
+    let before = host.state();
+    attached(&host, "c1", &old);
+    host.sh("ip link set br0 addrgenmode none");
+    let mut new = layer3(keys);
+    new["bridge"] = "br1".into();
+    new["hostRoutes"] = json!([]);
+    let (c2, _) = attached(&host, "c2", &new);
+    assert!(host.link("br0").is_some());
+    plugin(&host).valid([("c2", "eth0")]).gc(&new).succeeds();
+    assert!(host.link("br0").is_none() && c2.link("eth0").is_some());
+    plugin(&host).valid([]).gc(&new).succeeds();
+    host.assert_unchanged_since(&before);
+}
