@@ -38,9 +38,11 @@ impl Problems {
         }
         if found.texts.len() < NAMED {
             let text = text.into();
-            found
-                .texts
-                .push(excerpt::shortened(&text, excerpt::PART).into_owned());
+            let text = excerpt::shortened(&text, excerpt::PART).into_owned();
+            // A key may be read twice, for this plugin and for its IPAM plugin.
+            if !found.texts.contains(&text) {
+                found.texts.push(text);
+            }
         } else {
             found.more = found.more.saturating_add(1);
         }

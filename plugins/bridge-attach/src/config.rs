@@ -198,6 +198,19 @@ impl Config {
                 "cannot be true without ipam: it is not known which addresses are the container's",
             );
         }
+        if self.move_addresses && self.uplinks.is_empty() {
+            object.refuse(
+                "moveAddresses",
+                "cannot be true without uplink: there is nothing to move",
+            );
+        }
+        let nobody = |rule: &RuleKeys| rule.family().is_none();
+        if !self.has_ipam && !self.adopt && self.rules.iter().any(nobody) {
+            object.refuse(
+                "rules",
+                "must say from or to as a subnet without ipam: the container has no address that tells the family",
+            );
+        }
         self.options.refuse_contradictions(self, object);
         if self.gateway
             && let (Some(bridge), Some(vlan)) = (&self.bridge, self.vlans.vlan)

@@ -91,6 +91,18 @@ fn options_of_the_bridge_that_cannot_be_are_refused() {
             "forwardDelay: 1 must be between 2 and 30 seconds with stp",
         ),
         (r#","ageingTime":1000001"#, "ageingTime"),
+        (
+            r#","moveAddresses":true"#,
+            "moveAddresses: cannot be true without uplink",
+        ),
+        (
+            r#","rules":[{"table":100,"from":"self"}]"#,
+            "rules: must say from or to as a subnet without ipam",
+        ),
+        (
+            r#","rules":[{"table":100,"iif":"lo"}]"#,
+            "rules: must say from or to as a subnet without ipam",
+        ),
         (r#","vlanProtocol":"802.1x""#, "vlanProtocol"),
         (r#","manageBridge":false,"promiscMode":true"#, "promiscMode"),
         (
@@ -218,7 +230,7 @@ fn rules_are_read_and_those_that_cannot_be_are_refused() {
     let rules = r#","rules":[
         {"from":"self","table":100,"priority":7},
         {"from":"10.1.2.3/24","to":"192.0.2.7","iif":"eth0","oif":"eth1","fwmark":"0x10/0xff","table":9},
-        {"fwmark":5,"table":254}]"#;
+        {"fwmark":5,"table":254}],"ipam":{"type":"static"}"#;
     let config = read(rules);
     assert_eq!(config.rules[0].from, From::Own);
     assert_eq!(
