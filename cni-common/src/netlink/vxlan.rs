@@ -12,8 +12,9 @@ use netlink_packet_route::neighbour::{
 };
 
 use super::error::Error;
+use super::frame::{attributes, ip, number};
 use super::link::Link;
-use super::request::Request;
+use super::request::{Reply, Request};
 use super::{Rtnetlink, Rtnl};
 use crate::addr::Mac;
 use crate::ident::IfName;
@@ -68,6 +69,34 @@ impl Rtnl {
         message.attributes.extend(vxlan.mtu.map(LinkAttribute::Mtu));
         self.add_link(format!("create vxlan {}", vxlan.name), &message)
     }
+
+    /// The hosts that a VXLAN link sends to what is not for one known host; see [`Link::flood_to`].
+    pub fn flood_remotes(&mut self, vxlan: &Link) -> Result<Vec<IpAddr>, Error> {
+        let mut filter = NeighbourMessage::default();
+        filter.header.family = AddressFamily::Bridge;
+        filter.header.ifindex = vxlan.index;
+        let doing = format!("list the hosts that {} sends to", vxlan.name);
+        let replies = self.dump(Request::new(doing, libc::RTM_GETNEIGH, &filter))?;
+        let remote = |reply: &Reply| flood_remote(&reply.body, vxlan.index);
+        Ok(replies.iter().filter_map(remote).collect())
+    }
+}
+
+/// Reads the body of an `RTM_NEWNEIGH`: `struct ndmsg` (linux/neighbour.h), then attributes.
+fn flood_remote(body: &[u8], index: u32) -> Option<IpAddr> {
+    const NDMSG: usize = 12;
+    if number(body.get(4..)?)? != index {
+        return None;
+    }
+    let (mut floods, mut remote) = (false, None);
+    for (kind, value) in attributes(body.get(NDMSG..)?) {
+        match kind {
+            libc::NDA_LLADDR => floods = value == [0; 6],
+            libc::NDA_DST => remote = ip(value),
+            _ => {}
+        }
+    }
+    remote.filter(|_| floods)
 }
 
 impl Link {

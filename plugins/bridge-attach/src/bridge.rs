@@ -89,6 +89,18 @@ fn unmanaged(rtnl: &mut Rtnl, name: &IfName, config: &Config) -> Result<Link, Er
     }
 }
 
+/// Makes sure that an ADD could make or adopt the bridge; changes nothing.
+pub(crate) fn require_usable(rtnl: &mut Rtnl, name: &IfName, config: &Config) -> Result<(), Error> {
+    if !config.options.manage {
+        return unmanaged(rtnl, name, config).map(|_| ());
+    }
+    match rtnl.link_by_name(name).map_err(Cause::cause)? {
+        Some(link) if !link.is_bridge() => Err(no_bridge(&link)),
+        Some(link) if !is_half_made(&link) => require_options(&link, config).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
 /// Makes sure that a bridge that is there is as it is chosen; filtering may have to be switched on.
 fn require_options(link: &Link, config: &Config) -> Result<Option<Options>, Error> {
     let found = link.bridge.unwrap_or_default();

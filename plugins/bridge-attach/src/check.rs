@@ -1,18 +1,16 @@
-//! CHECK and STATUS.
+//! CHECK.
 
 use cni_common::addr::{Cidr, Mac};
 use cni_common::attach::check::{
     Found, check_mac, drift, listed, of_interface, recorded, recorded_inside, shown,
 };
-use cni_common::attach::ipam;
-use cni_common::code::Code;
 use cni_common::env::Command;
 use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
 use cni_common::netlink::Rtnl;
 use cni_common::netlink::link::Link;
 use cni_common::netlink::membership::Vlans;
-use cni_common::plugin::{Call, StatusCall};
+use cni_common::plugin::Call;
 use cni_common::result::{Attachment, Interface};
 
 use crate::adopt;
@@ -20,6 +18,7 @@ use crate::attach::bridge_name;
 use crate::bridge;
 use crate::config::Config;
 use crate::firewall;
+use crate::gateways;
 use crate::host_routes;
 use crate::masq;
 use crate::names::{self, Mark};
@@ -57,7 +56,7 @@ fn try_check(call: &Call<Config>) -> Result<(), Error> {
     let carrier = find_carrier(call, &mut host, &bridge)?;
     check_vlans(call, &mut host, &bridge, &near)?;
     check_firewall(call, (&near, found.link.mac), &carrier, &plan)?;
-    check_host(&plan, &mut host, &carrier)
+    check_host(call, &plan, &mut host, &carrier)
 }
 
 /// What the plugin before made is that plugin's to compare.
@@ -71,7 +70,7 @@ fn check_adopted(call: &Call<Config>, previous: &Attachment, host: &mut Rtnl) ->
     check_vlans(call, host, &bridge, &port)?;
     let mac = recorded_inside(previous, &call.ifname).and_then(|inside| inside.mac);
     check_firewall(call, (&port, mac), &carrier, &plan)?;
-    check_host(&plan, host, &carrier)
+    check_host(call, &plan, host, &carrier)
 }
 
 /// The interface that carries the gateway addresses.
@@ -85,6 +84,7 @@ fn find_carrier(call: &Call<Config>, host: &mut Rtnl, bridge: &Link) -> Result<L
     if !link.up {
         return Err(drift(&format!("state of {}", link.name), "up", "down"));
     }
+    vlan_gateway::check(host, bridge, &link, vlan)?;
     Ok(link)
 }
 
@@ -221,7 +221,10 @@ fn check_host_end(
         return Err(drift(&format!("state of {name}"), "up", "down"));
     }
     // The reference plugin's have none.
-    if names::host_name(&call.owner()).is_ok_and(|ours| ours.as_str() == near.name) {
+    let configured = call.config.host_name.as_ref();
+    let hashed = names::host_name(&call.owner()).ok();
+    let ours = |ours: &IfName| ours.as_str() == near.name;
+    if configured.is_some_and(ours) || hashed.as_ref().is_some_and(ours) {
         let alias = near.alias.as_deref();
         let mark = alias.and_then(Mark::parse);
         if !mark.is_some_and(|mark| mark.is_of(&call.owner())) {
@@ -280,8 +283,13 @@ fn check_mtu(link: &Link, expected: Option<u32>) -> Result<(), Error> {
     }
 }
 
-/// The gateway addresses on the bridge, and the host routes.
-fn check_host(plan: &Plan, host: &mut Rtnl, carrier: &Link) -> Result<(), Error> {
+/// The gateway addresses on the bridge, forwarding, and the host routes.
+fn check_host(
+    call: &Call<Config>,
+    plan: &Plan,
+    host: &mut Rtnl,
+    carrier: &Link,
+) -> Result<(), Error> {
     if !plan.gateways.is_empty() {
         let present = host.addresses(carrier).map_err(Cause::cause)?;
         let has = |wanted: &Cidr| present.iter().any(|found| found.cidr == *wanted);
@@ -289,6 +297,9 @@ fn check_host(plan: &Plan, host: &mut Rtnl, carrier: &Link) -> Result<(), Error>
             let what = format!("address on {}", carrier.name);
             return Err(drift(&what, missing, listed(&present)));
         }
+    }
+    if call.config.forward {
+        gateways::check_forwarding(&plan.gateways)?;
     }
     if plan.host_routes.is_empty() {
         return Ok(());
@@ -305,22 +316,4 @@ fn check_host(plan: &Plan, host: &mut Rtnl, carrier: &Link) -> Result<(), Error>
         }
     }
     Ok(())
-}
-
-/// Whether an ADD could be served: the bridge's name is free or a bridge's, and the IPAM plugin is ready.
-pub(crate) fn status(call: &StatusCall<Config>) -> Result<(), Error> {
-    let name = bridge_name(&call.config)?;
-    let mut host = Rtnl::open().map_err(Cause::cause)?;
-    if let Some(link) = host.link_by_name(name).map_err(Cause::cause)?
-        && !link.is_bridge()
-    {
-        return Err(Error::new(
-            Code::NotAvailable,
-            format!(
-                "bridge: \"{name}\" exists and is not a bridge but a link of kind {}",
-                link.kind.as_deref().unwrap_or("hardware")
-            ),
-        ));
-    }
-    ipam::status(call)
 }

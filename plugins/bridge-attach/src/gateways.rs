@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use cni_common::addr::{Cidr, Family};
+use cni_common::attach::check::{drift, shown};
 use cni_common::attach::inside::enable_ipv6;
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
@@ -116,16 +117,30 @@ impl Gateways<'_> {
     }
 }
 
-/// Lets the host forward for each family that has its gateway on the bridge.
-pub(crate) fn forward(gateways: &[Cidr], undo: &mut Undo<'_>) -> Result<(), Error> {
-    let switches = [
+/// The parameters that let the host forward for these gateways.
+fn switches(gateways: &[Cidr]) -> impl Iterator<Item = (Family, &'static str)> {
+    let all = [
         (Family::V4, "net/ipv4/ip_forward"),
         (Family::V6, "net/ipv6/conf/all/forwarding"),
     ];
-    for (family, name) in switches {
-        if !gateways.iter().any(|each| each.family() == family) {
-            continue;
+    let used = |family| gateways.iter().any(|each| each.family() == family);
+    all.into_iter().filter(move |(family, _)| used(*family))
+}
+
+/// Compares whether the host forwards.
+pub(crate) fn check_forwarding(gateways: &[Cidr]) -> Result<(), Error> {
+    for (_, name) in switches(gateways) {
+        let found = sysctl::read(name).step(|| format!("read {name}"))?;
+        if found.as_deref() != Some("1") {
+            return Err(drift(name, "1", shown(found)));
         }
+    }
+    Ok(())
+}
+
+/// Lets the host forward for each family that has its gateway on the bridge.
+pub(crate) fn forward(gateways: &[Cidr], undo: &mut Undo<'_>) -> Result<(), Error> {
+    for (family, name) in switches(gateways) {
         if family == Family::V6
             && sysctl::read(name)
                 .step(|| format!("read {name}"))?

@@ -20,6 +20,7 @@ mod plugin;
 mod policy;
 mod reference;
 mod spoof;
+mod status;
 mod uplink;
 mod vlan_gateway;
 

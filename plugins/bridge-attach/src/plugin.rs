@@ -6,7 +6,7 @@ use cni_common::result::Attachment;
 use cni_common::version::SpecVersion;
 
 use crate::config::Config;
-use crate::{attach, check, collect, detach};
+use crate::{attach, check, collect, detach, status};
 
 /// `bridge-attach`.
 pub(crate) struct BridgeAttach;
@@ -33,7 +33,7 @@ impl Plugin for BridgeAttach {
     }
 
     fn status(&self, call: &StatusCall<Config>) -> Result<(), Error> {
-        check::status(call)
+        status::status(call)
     }
 
     fn gc(&self, call: &GcCall<Config>) -> Result<(), Error> {

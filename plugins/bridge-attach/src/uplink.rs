@@ -3,6 +3,7 @@
 //! They belong to the bridge and not to an attachment: the first one makes them ports, and where the bridge goes with its
 //! last attachment they are given back. An address that was moved to the bridge carries a number that says from which.
 
+use cni_common::addr::Mac;
 use cni_common::attach::check::drift;
 use cni_common::attach::mac;
 use cni_common::code::Code;
@@ -110,25 +111,28 @@ fn find(rtnl: &mut Rtnl, bridge: &Link, uplink: &Uplink) -> Result<Option<Link>,
             let link = rtnl.link_by_name(&name).map_err(Cause::cause)?;
             Ok(link.filter(|link| link.master == Some(bridge.index)))
         }
-        Uplink::Mac(mac) => {
-            // The bridge has the same address once it has taken over from it; so may links on top of it.
-            let links = rtnl.links().map_err(Cause::cause)?;
-            let beneath = |link: &Link| !link.is_bridge() && !link.is_vlan() && !link.is_macvlan();
-            let mut all = links
-                .into_iter()
-                .filter(|link| link.mac == Some(*mac) && beneath(link));
-            let first = all.next();
-            match (&first, all.next()) {
-                (Some(first), Some(second)) => Err(Error::new(
-                    Code::InvalidConfig,
-                    format!(
-                        "several interfaces have the address {mac}, {} and {} among them",
-                        first.name, second.name
-                    ),
-                )),
-                _ => Ok(first),
-            }
-        }
+        Uplink::Mac(mac) => with_address(rtnl, *mac),
+    }
+}
+
+/// The host interface with this Ethernet address.
+fn with_address(rtnl: &mut Rtnl, mac: Mac) -> Result<Option<Link>, Error> {
+    // The bridge has the same address once it has taken over from it; so may links on top of it.
+    let links = rtnl.links().map_err(Cause::cause)?;
+    let beneath = |link: &Link| !link.is_bridge() && !link.is_vlan() && !link.is_macvlan();
+    let mut all = links
+        .into_iter()
+        .filter(|link| link.mac == Some(mac) && beneath(link));
+    let first = all.next();
+    match (&first, all.next()) {
+        (Some(first), Some(second)) => Err(Error::new(
+            Code::InvalidConfig,
+            format!(
+                "several interfaces have the address {mac}, {} and {} among them",
+                first.name, second.name
+            ),
+        )),
+        _ => Ok(first),
     }
 }
 
@@ -227,6 +231,35 @@ pub(crate) fn check(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(
             port.ok_or_else(|| drift(&what, format_args!("port of {}", bridge.name), "none"))?;
         if !port.up {
             return Err(drift(&format!("state of {}", port.name), "up", "down"));
+        }
+        let Uplink::Vxlan(vxlan) = uplink else {
+            continue;
+        };
+        let found = rtnl.flood_remotes(&port).map_err(Cause::cause)?;
+        if let Some(lost) = vxlan.remotes.iter().find(|remote| !found.contains(remote)) {
+            return Err(drift(&what, format_args!("remote {lost}"), "none"));
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that the host's interfaces that are to be uplinks are there.
+///
+/// # Errors
+/// Code 7.
+pub(crate) fn require_present(rtnl: &mut Rtnl, config: &Config) -> Result<(), Error> {
+    for (place, uplink) in config.uplinks.iter().enumerate() {
+        let step = || format!("uplink[{place}]");
+        let (what, found) = match uplink {
+            Uplink::Vxlan(_) => continue,
+            Uplink::Name(name) => (
+                name.to_string(),
+                rtnl.link_by_name(name).map_err(Cause::cause),
+            ),
+            Uplink::Mac(mac) => (format!("with the address {mac}"), with_address(rtnl, *mac)),
+        };
+        if found.step(step)?.is_none() {
+            return Err(absent(&what)).step(step);
         }
     }
     Ok(())

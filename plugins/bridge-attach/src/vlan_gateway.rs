@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use cni_common::attach::check::drift;
 use cni_common::attach::mac;
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
@@ -143,6 +144,30 @@ fn settled(rtnl: &mut Rtnl, link: Link, port: &Link) -> Result<Link, Error> {
     rtnl.settled(port.index, PATIENCE).map_err(Cause::cause)?;
     let now = rtnl.settled(link.index, PATIENCE).map_err(Cause::cause)?;
     Ok(now.unwrap_or(link))
+}
+
+/// Compares the port that leads to the interface, where the plugin made it.
+pub(crate) fn check(rtnl: &mut Rtnl, bridge: &Link, link: &Link, vlan: u16) -> Result<(), Error> {
+    let (_, port_name) = names_of(bridge, vlan)?;
+    let port = rtnl.link_by_name(&port_name).map_err(Cause::cause)?;
+    let Some(port) = port.filter(|port| port.peer == Some(link.index)) else {
+        return Ok(());
+    };
+    if port.master != Some(bridge.index) {
+        let what = format!("bridge of {port_name}");
+        return Err(drift(&what, &bridge.name, "another or none"));
+    }
+    if !port.up {
+        return Err(drift(&format!("state of {port_name}"), "up", "down"));
+    }
+    let found = rtnl.vlans_of(&port).map_err(Cause::cause)?;
+    let wanted = Vlans::untagged(vlan);
+    if !found.contains(&wanted) {
+        let list: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let what = format!("VLANs of {port_name}");
+        return Err(drift(&what, wanted, list.join(", ")));
+    }
+    Ok(())
 }
 
 fn is_leaving(port: &Link) -> bool {

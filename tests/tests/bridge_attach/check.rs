@@ -212,5 +212,77 @@ fn status_asks_the_ipam_plugin() {
     plugin(&host).status(nowhere).fails_with(50, "nowhere");
     plugin(&host)
         .status(layer2(json!({ "bridge": "lo" })))
-        .fails_with(50, "bridge: \"lo\" exists and is not a bridge");
+        .fails_with(50, "bridge: \"lo\" exists already and is not a bridge");
+}
+
+#[test]
+fn forwarding_that_was_switched_off_is_drift() {
+    let (host, _ipam, c1, conf, result) = checked();
+    for (name, key) in [
+        ("net/ipv4/ip_forward", "ipForward"),
+        ("net/ipv6/conf/all/forwarding", "ipForward"),
+    ] {
+        host.set_sysctl(name, "0");
+        drifts(
+            &host,
+            &c1,
+            &conf,
+            &result,
+            &format!("{name}: expected 1, found 0"),
+        );
+        let mut left_to_others = conf.clone();
+        left_to_others[key] = false.into();
+        let check = plugin(&host).previous(&result);
+        check.check(&c1, &left_to_others).succeeds();
+        host.set_sysctl(name, "1");
+    }
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+}
+
+#[test]
+fn a_named_host_end_of_another_owner_is_drift() {
+    let (host, _ipam) = host();
+    let conf = layer2(json!({ "hostInterfaceName": "r1" }));
+    let (c1, result) = attached(&host, "c1", &conf);
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+    host.sh("ip link set r1 alias somebody");
+    let words = "owner of r1: expected testnet/c1/eth0, found somebody";
+    drifts(&host, &c1, &conf, &result, words);
+}
+
+#[test]
+fn a_host_that_a_vxlan_segment_no_longer_reaches_is_drift() {
+    let (host, _ipam) = host();
+    let uplink = json!({ "vxlan": { "vni": 7, "remote": ["10.7.0.2", "10.7.0.3"] } });
+    let conf = layer2(json!({ "uplink": uplink }));
+    let (c1, result) = attached(&host, "c1", &conf);
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+    let links = host.links();
+    let vxlan = links
+        .iter()
+        .find(|link| link["linkinfo"]["info_kind"] == "vxlan");
+    let name = vxlan.unwrap()["ifname"].as_str().unwrap();
+    host.sh(&format!(
+        "bridge fdb del 00:00:00:00:00:00 dst 10.7.0.3 dev {name}"
+    ));
+    drifts(&host, &c1, &conf, &result, "remote 10.7.0.3");
+}
+
+#[test]
+fn status_sees_what_would_fail_every_add() {
+    let (host, _ipam) = host();
+    let status = |keys: Value| plugin(&host).status(layer2(keys));
+    status(json!({ "manageBridge": false })).fails_with(50, "bridge br0 does not exist");
+    status(json!({ "uplink": "nic" })).fails_with(50, "uplink[0]: the host has no interface nic");
+    let vxlan = json!({ "vxlan": { "vni": 7, "remote": "10.7.0.2" } });
+    status(json!({ "uplink": vxlan })).succeeds();
+    host.sh("ip link add br0 type bridge forward_delay 400");
+    status(json!({ "manageBridge": false })).fails_with(50, "is down");
+    status(json!({ "forwardDelay": 15 })).fails_with(50, "forwardDelay: wanted 15");
+    let before = host.state();
+    status(json!({ "forwardDelay": 4 })).succeeds();
+    host.assert_unchanged_since(&before);
+    host.sh("ip link set br0 up; ip link add nic type veth peer name end");
+    status(json!({ "manageBridge": false })).succeeds();
+    status(json!({ "uplink": "nic" })).succeeds();
 }
