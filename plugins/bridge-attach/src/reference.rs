@@ -1,7 +1,6 @@
 //! What the reference plugin left in the firewall for an attachment that it made and we take down.
 //!
-//! Its rules carry the container in their comments, and its chains in their names. Those in legacy tables of iptables are
-//! not seen.
+//! Its rules carry the container in their comments, and its chains in their names.
 
 use core::net::IpAddr;
 
@@ -17,7 +16,8 @@ const ATTEMPTS: usize = 100;
 /// Removes the rules of `ipMasq`; with addresses, those of iptables for these alone, for two interfaces of a container share
 /// a chain.
 pub(crate) fn remove_masquerade(owner: &Owner, addresses: &[IpAddr]) -> Result<(), Error> {
-    change(|nft, batch| {
+    let legacy = masquerade::remove_reference(owner, addresses).step(|| "ipMasq of the Go plugin");
+    let native = change(|nft, batch| {
         let table = Table::new(TableFamily::Inet, "cni_plugins_masquerade");
         for rule in nft.rules(&table, Some("masq_checks"))? {
             let comment = rule.comment.as_deref().unwrap_or_default();
@@ -30,7 +30,8 @@ pub(crate) fn remove_masquerade(owner: &Owner, addresses: &[IpAddr]) -> Result<(
             fill_iptables(nft, batch, &table, owner, addresses)?;
         }
         Ok(())
-    })
+    });
+    native.and(legacy)
 }
 
 /// Removes the chains of `macspoofchk`.

@@ -38,6 +38,8 @@ use cni_common::plugin::{About, Call, DelCall, GcCall, NetnsUse, Plugin, StatusC
 use cni_common::result::Attachment;
 use cni_common::version::SpecVersion;
 
+pub use crate::legacy::remove_reference;
+
 use crate::config::{Config, Ingress};
 use crate::kept::Keeper;
 use crate::rules::{Inside, Plan};

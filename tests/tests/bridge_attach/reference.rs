@@ -90,3 +90,80 @@ fn del_takes_what_the_go_plugin_left_of_this_container_alone() {
         });
     }
 }
+
+/// What `ipMasq` of bridge 1.9.1 leaves on a host of legacy iptables: a chain for each container, which its interfaces share.
+fn left_behind_in_legacy_tables(host: &Host) {
+    for (container, chain, addresses) in [
+        (
+            ID,
+            "CNI-b5d3af18ea030eda5aaadfbb",
+            ["10.1.0.2", "10.1.0.99", "fd01::2"],
+        ),
+        (
+            "other",
+            "CNI-aaaaaaaaaaaaaaaaaaaaaaaa",
+            ["10.1.0.3", "10.1.0.98", "fd01::3"],
+        ),
+    ] {
+        let comment = format!("-m comment --comment 'name: \"testnet\" id: \"{container}\"'");
+        for tables in ["iptables-legacy -w -t nat", "ip6tables-legacy -w -t nat"] {
+            host.sh(&format!(
+                "{tables} -N {chain}; {tables} -A {chain} {comment} -j MASQUERADE"
+            ));
+            for address in addresses {
+                if address.contains(':') == tables.starts_with("ip6") {
+                    host.sh(&format!(
+                        "{tables} -A POSTROUTING -s {address} {comment} -j {chain}"
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn legacy_tables(host: &Host) -> String {
+    host.sh("iptables-legacy-save -t nat; ip6tables-legacy-save -t nat")
+}
+
+#[test]
+fn del_takes_it_from_legacy_tables_too() {
+    let (host, _ipam) = host();
+    left_behind_in_legacy_tables(&host);
+    let conf = layer3(json!({ "ipMasq": true }));
+    let container = host.container(ID);
+    let call = plugin(&host).netns("");
+    // Of two interfaces the first to go leaves what the other needs.
+    let first = json!({
+        "cniVersion": "1.1.0",
+        "interfaces": [
+            { "name": "br0" }, { "name": "veth12345678" },
+            { "name": "eth0", "sandbox": "/run/netns/gone" },
+        ],
+        "ips": [{ "address": "10.1.0.99/24", "interface": 2 }],
+    });
+    call.clone()
+        .previous(&first)
+        .del(&container, &conf)
+        .succeeds();
+    let left = legacy_tables(&host);
+    assert!(
+        !left.contains("10.1.0.99") && left.contains("10.1.0.2"),
+        "{left}"
+    );
+    assert!(left.contains(":CNI-b5d3af18ea030eda5aaadfbb"), "{left}");
+    for _ in 0..2 {
+        call.del(&container, &conf).succeeds();
+    }
+    let left = legacy_tables(&host);
+    for gone in [ID, "CNI-b5d3af18ea030eda5aaadfbb", "10.1.0.2", "fd01::2"] {
+        assert!(!left.contains(gone), "{left}");
+    }
+    for stays in ["10.1.0.3", "10.1.0.98", "fd01::3"] {
+        assert!(left.contains(stays), "{left}");
+    }
+    assert_eq!(
+        left.matches(":CNI-aaaaaaaaaaaaaaaaaaaaaaaa").count(),
+        2,
+        "{left}"
+    );
+}

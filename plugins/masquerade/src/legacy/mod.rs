@@ -6,6 +6,7 @@
 
 mod desired;
 mod program;
+mod reference;
 mod saved;
 mod words;
 
@@ -122,6 +123,26 @@ pub(crate) fn detach(network: &NetworkName, going: &Going<'_>) -> Result<bool, E
         all_gone &= !desired::is_there(&saved);
     }
     Ok(all_gone)
+}
+
+/// Takes out what `ipMasq` of the Go plugin left for a container; with addresses, the rules for these alone.
+///
+/// # Errors
+/// Code 100 with the words of iptables-restore.
+pub fn remove_reference(owner: &Owner, addresses: &[IpAddr]) -> Result<(), Error> {
+    for family in FAMILIES.into_iter().filter(|family| has_tables(*family)) {
+        let Ok(programs) = Programs::find(family) else {
+            // Nobody could have made rules.
+            continue;
+        };
+        if reference::is_there(&programs.saved()?, owner) {
+            change(family, |saved| {
+                reference::remove(saved, owner, addresses);
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// A member as an element of a set, which is asked for its comment alone.
