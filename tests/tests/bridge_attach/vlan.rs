@@ -262,6 +262,22 @@ mod stock {
     }
 
     #[test]
+    fn check_sees_a_gateway_that_left_its_vlan() {
+        let (host, _ipam) = host();
+        let (c1, result, conf) = in_vlan(&host, "c1", 7, json!({}));
+        let check = || plugin(&host).previous(&result).check(&c1, &conf);
+        check().succeeds();
+        let gateway = host.link("br0.7").unwrap();
+        let port = gateway["link"].as_str().unwrap();
+        host.sh(&format!("bridge vlan del vid 7 dev {port}"));
+        check().fails_with(102, &format!("VLANs of {port}: expected 7"));
+        host.sh(&format!("bridge vlan add vid 7 pvid untagged dev {port}"));
+        check().succeeds();
+        host.sh(&format!("ip link set {port} nomaster"));
+        check().fails_with(102, &format!("bridge of {port}"));
+    }
+
+    #[test]
     fn a_gateway_interface_that_was_there_is_used_and_stays() {
         let (host, _ipam) = host();
         host.sh("ip link add br0 type bridge vlan_filtering 1; ip link set br0 up; bridge vlan add vid 7 dev br0 self");
