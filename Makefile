@@ -15,7 +15,7 @@ UNITDIR := /usr/lib/systemd/system
 export TARGET
 
 .PHONY: build image tutorial test test-faults test-vm test-vm-all test-reference test-clients bench bench-vlan
-.PHONY: install install-links install-tools install-systemd clean
+.PHONY: install install-links install-tools install-systemd deb test-deb clean
 .PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell lint-fuzz
 
 # The plugins have a cargo call of their own: built together with the lab they would get the features it wants of their
@@ -121,6 +121,13 @@ install-links: install
 install-tools: build
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 755 $(RELEASE)/topology $(RELEASE)/pipework "$(DESTDIR)$(PREFIX)/bin"
+
+# A Debian package in target/; integration/package has a page about it.
+deb: build
+	@MACHINE=$(MACHINE) integration/package/build $(RELEASE) target
+test-deb: build
+	@.ci/setup deb
+	@package=$$(MACHINE=$(MACHINE) integration/package/build $(RELEASE) target) && integration/package/check "$$package"
 
 # The daemon of dhcp-ipam as a service that systemd starts at the first ADD: systemctl enable --now dhcp-ipam.socket
 # What puts masquerade's rules back after the host's firewall: systemctl enable --now masquerade-reload

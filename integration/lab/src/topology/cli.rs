@@ -215,6 +215,8 @@ pub(crate) fn default_plugins() -> Vec<PathBuf> {
         beside.to_owned(),
         built.join("release"),
         built.join("debug"),
+        // Debian's package.
+        "/usr/lib/plumb".into(),
         "/opt/cni/bin".into(),
     ];
     let mut folders = Vec::new();
