@@ -14,7 +14,7 @@ UNITDIR := /usr/lib/systemd/system
 
 export TARGET
 
-.PHONY: build image tutorial test test-faults test-vm test-vm-all test-reference test-clients bench bench-vlan
+.PHONY: build image tutorial test test-dhcp test-faults test-vm test-vm-all test-reference test-clients bench bench-vlan
 .PHONY: install install-links install-tools install-systemd deb test-deb clean
 .PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell lint-fuzz
 
@@ -45,6 +45,12 @@ test-faults: build
 	@.ci/setup test
 	@PLUGIN_DIR=$(abspath $(RELEASE)) FAULTS=all && export PLUGIN_DIR FAULTS && \
 		$(CARGO) test --locked --target $(TARGET) --package=plumb-tests --test=faults
+
+# dhcp-ipam with a thousand attachments; `make test` has a hundred.
+test-dhcp: build
+	@.ci/setup test
+	@PLUGIN_DIR=$(abspath $(RELEASE)) CROWD=1000 && export PLUGIN_DIR CROWD && \
+		$(CARGO) test --locked --target $(TARGET) --package=plumb-tests --test=dhcp_ipam -- --nocapture many
 
 # On a stock Debian kernel in a virtual machine: what needs one and a selection of the rest, or (slow) everything.
 test-vm: build

@@ -140,12 +140,13 @@ impl Plugin for DhcpIpam {
 
 /// Asks the daemon, once more when it ended at that moment: one that nobody needs ends by itself.
 fn ask(config: &Config, request: &Request, patience: Duration) -> Result<Answer, Error> {
-    let first = reach::ask(reach::connect(config)?, request, patience);
+    let connect = || reach::connect(config, request.netns());
+    let first = reach::ask(connect()?, request, patience);
     match first {
         Err(error) if error.code() == Code::TryAgain && config.start => {
             match reach::dial(&config.socket)? {
                 Some(_) => Err(error),
-                None => reach::ask(reach::connect(config)?, request, patience),
+                None => reach::ask(connect()?, request, patience),
             }
         }
         other => other,

@@ -62,11 +62,12 @@ pub(crate) fn ask(
     }
 }
 
-/// Connects to the daemon, which is started where none listens and the configuration allows it.
+/// Connects to the daemon, which is started where none listens and the configuration allows it, for the container of
+/// that namespace.
 ///
 /// # Errors
 /// Code 50 or that of what failed.
-pub(crate) fn connect(config: &Config) -> Result<UnixStream, Error> {
+pub(crate) fn connect(config: &Config, netns: Option<&str>) -> Result<UnixStream, Error> {
     if let Some(stream) = dial(&config.socket)? {
         return Ok(stream);
     }
@@ -79,7 +80,7 @@ pub(crate) fn connect(config: &Config) -> Result<UnixStream, Error> {
             ),
         ));
     }
-    start(config)?;
+    start(config, netns)?;
     let deadline = Instant::now() + STARTING;
     loop {
         if let Some(stream) = dial(&config.socket)? {
@@ -100,7 +101,7 @@ pub(crate) fn connect(config: &Config) -> Result<UnixStream, Error> {
 }
 
 /// Starts the daemon, which has put itself into the background and listens when this returns.
-fn start(config: &Config) -> Result<(), Error> {
+fn start(config: &Config, netns: Option<&str>) -> Result<(), Error> {
     let output = Command::new("/proc/self/exe")
         .arg("daemon")
         .arg("--detach")
@@ -108,6 +109,7 @@ fn start(config: &Config) -> Result<(), Error> {
         .arg(&config.socket)
         .arg("--state-dir")
         .arg(&config.state)
+        .args(netns.iter().flat_map(|path| ["--netns", path]))
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::null())

@@ -45,10 +45,6 @@ impl Store {
         }
     }
 
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     /// Makes the directory, for its owner's eyes alone.
     pub(crate) fn create(&self) -> Result<(), Error> {
         fs::DirBuilder::new()

@@ -233,6 +233,110 @@ fn the_daemon_has_the_privileges_it_needs_and_no_more() {
 }
 
 #[test]
+fn the_daemon_outlives_the_runtime_that_caused_it_and_leaves_its_mounts() {
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    let c1 = world.plugged("c1");
+    // A machine with a first process of its own; and a runtime on it, with mounts of its own, as services have.
+    let machine = world.host.spawn([
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "sleep",
+        "1000",
+    ]);
+    let children = format!("/proc/{0}/task/{0}/children", machine.id());
+    let first = || fs::read_to_string(&children).unwrap().trim().to_owned();
+    let is_sleeping = || {
+        let command = fs::read(format!("/proc/{}/cmdline", first())).unwrap_or_default();
+        command.starts_with(b"sleep")
+    };
+    assert!(until(SOON, is_sleeping));
+    let first = first();
+    let runtime = [
+        "setsid",
+        "nsenter",
+        "--pid",
+        "--mount",
+        "--target",
+        &first,
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+    ];
+    let conf = alone(json!({}));
+    let result = world.plugin().under(runtime).add(&c1, &conf).succeeds();
+
+    let namespace = |pid: &str, name: &str| fs::read_link(format!("/proc/{pid}/ns/{name}")).ok();
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let daemon = pids
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|pid| namespace(pid, "pid").is_some_and(|ns| Some(ns) == namespace(&first, "pid")))
+        .find(|pid| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains("daemon\0--detach")
+        })
+        .expect("a daemon on that machine");
+    // Nobody else of the runtime is left, and the daemon is not in its mount namespace.
+    assert_eq!(namespace(&daemon, "mnt"), namespace(&first, "mnt"));
+    let stat = fs::read_to_string(format!("/proc/{daemon}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    assert_eq!(
+        (fields[1], fields[3]),
+        (&first[..], &daemon[..]),
+        "parent and session: {stat}"
+    );
+    let listed = world.listed("testnet/c1/eth0");
+    assert_eq!(listed["address"], address(&result));
+    world.plugin().del(&c1, &conf).succeeds();
+    until_leases(0);
+}
+
+#[test]
+fn a_daemon_whose_files_are_in_the_runtimes_mounts_alone_stays_there() {
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    let _daemon = OnDemand;
+    // The test's own mounts are not those of the machine's first process.
+    let c1 = world.plugged("c1");
+    world.plugin().add(&c1, alone(json!({}))).succeeds();
+    let pid = OnDemand::pid().unwrap();
+    let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).unwrap();
+    assert_eq!(of(&pid.to_string()), of("thread-self"));
+}
+
+#[test]
+fn the_hosts_files_may_be_under_another_root() {
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    let c1 = world.plugged("c1");
+    // As a container has the host's.
+    world
+        .host
+        .sh("mkdir -p /run/host/run/netns && mount --rbind /run/netns /run/host/run/netns");
+    let file = world.plugin().file().display().to_string();
+    let daemon = world.host.spawn([
+        &file[..],
+        "daemon",
+        "--hostprefix",
+        "/run/host",
+        "--pidfile",
+        "/run/host/pid",
+    ]);
+    daemon.until_output_has("listens at /run/host/run/cni/dhcp.sock", SOON);
+    let conf =
+        alone(json!({ "daemonSocketPath": "/run/host/run/cni/dhcp.sock", "startDaemon": false }));
+    world.plugin().add(&c1, &conf).succeeds();
+    world.plugin().del(&c1, &conf).succeeds();
+    until_leases(0);
+    let pid = fs::read_to_string("/run/host/pid").unwrap();
+    assert_eq!(pid.trim(), daemon.id().to_string());
+}
+
+#[test]
 fn status_says_whether_an_add_could_be_served() {
     let world = World::new();
     let never = alone(json!({ "startDaemon": false }));

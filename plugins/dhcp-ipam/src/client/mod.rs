@@ -179,7 +179,7 @@ impl<R: FnMut() -> u32> Client<R> {
     ) -> Self {
         let mut client = Self::new(identity, policy, random, now);
         client.wanted = Some(lease.terms.address);
-        let renew = client.renewal_of(&lease);
+        let renew = client.renewal_of(&lease).max(client.overdue(&lease, now));
         client.state = State::Bound { lease, renew };
         client
     }

@@ -370,6 +370,18 @@ impl<R: FnMut() -> u32> Client<R> {
         (wait / 4).saturating_mul(3) + (wait / 1024).saturating_mul(chance)
     }
 
+    /// When to renew what should have been renewed already, as all leases should after an outage: by chance within a
+    /// quarter of what is left, or a minute.
+    pub(super) fn overdue(&mut self, lease: &Lease, now: Time) -> Time {
+        let end = if now < lease.t2() {
+            lease.t2()
+        } else {
+            lease.expiry()
+        };
+        let within = (end.since(now) / 4).min(Duration::from_mins(1));
+        now.after((within / 1024).saturating_mul((self.random)() % 1024))
+    }
+
     /// When to renew: up to a sixteenth of the time before T1, by chance (RFC 2131, 4.4.5), so that what was attached
     /// in one second is not renewed in one.
     pub(super) fn renewal_of(&mut self, lease: &Lease) -> Time {

@@ -77,6 +77,21 @@ impl Request {
         }
     }
 
+    /// The namespace that it is about.
+    pub(crate) fn netns(&self) -> Option<&str> {
+        match self {
+            Self::Add { netns, .. } => Some(netns),
+            Self::Del(_)
+            | Self::Show(_)
+            | Self::Gc { .. }
+            | Self::List
+            | Self::Renew(_)
+            | Self::Describe(_)
+            | Self::Metrics
+            | Self::Watch => None,
+        }
+    }
+
     pub(crate) fn to_line(&self) -> String {
         let begin = |owner: &Owner| record::about(owner).with("do", self.word());
         let alone = || {

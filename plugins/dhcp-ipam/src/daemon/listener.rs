@@ -14,6 +14,7 @@ use cni_common::code::Code;
 use cni_common::error::{Error, Step};
 use nix::unistd::ForkResult;
 
+use super::apart;
 use super::options::Options;
 use crate::reach;
 
@@ -141,8 +142,8 @@ pub(super) enum Side {
 }
 
 /// Goes into the background: a session of its own, no terminal, the caller's streams closed, and out of the caller's
-/// cgroup where that is allowed, so that it is not killed together with a container or a service.
-pub(super) fn detach(state: &Path) -> Result<Side, Error> {
+/// mounts and cgroup where that can be ([`apart`]).
+pub(super) fn detach(options: &Options) -> Result<Side, Error> {
     let doing = || "go into the background";
     // SAFETY: the process has one thread, so the child finds no lock taken.
     match unsafe { nix::unistd::fork() }
@@ -164,16 +165,12 @@ pub(super) fn detach(state: &Path) -> Result<Side, Error> {
         .create(true)
         .append(true)
         .mode(0o600)
-        .open(state.join("daemon.log"))
+        .open(options.state.join("daemon.log"))
         .step(doing)?;
     let streams = nix::unistd::dup2_stdin(&nothing)
         .and_then(|()| nix::unistd::dup2_stdout(&nothing))
         .and_then(|()| nix::unistd::dup2_stderr(&log));
     streams.map_err(std::io::Error::from).step(doing)?;
-    // cgroup v2, where the root may have processes; elsewhere the daemon stays where it is.
-    let _ = fs::write(
-        "/sys/fs/cgroup/cgroup.procs",
-        std::process::id().to_string(),
-    );
+    apart::leave(options);
     Ok(Side::Back)
 }

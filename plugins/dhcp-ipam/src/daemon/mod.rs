@@ -2,6 +2,7 @@
 //!
 //! What a client decides is in [`crate::client`]; here it gets its packets and its time, and what it wants is done.
 
+mod apart;
 mod connection;
 mod counters;
 mod describe;
@@ -122,7 +123,7 @@ fn begin(options: Options) -> Result<(), Error> {
         }
     };
     if options.detach
-        && let Side::Front = listener::detach(store.directory())?
+        && let Side::Front = listener::detach(&options)?
     {
         return Ok(());
     }

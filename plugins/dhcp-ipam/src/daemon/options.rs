@@ -19,10 +19,12 @@ pub(crate) struct Options {
     pub(crate) policy: Policy,
     /// Whether it was started by a plugin: into the background, and until it is of no more use.
     pub(crate) detach: bool,
+    /// A namespace that it was started for, to tell whether it would still find it elsewhere.
+    pub(crate) netns: Option<String>,
 }
 
 pub(crate) const USAGE: &str = "usage: dhcp-ipam daemon [--socketpath PATH] [--state-dir PATH] [--pidfile PATH]
-       [--hostprefix PATH] [--broadcast] [--resendmax DURATION] [--timeout DURATION] [--resendtimeout DURATION] [--detach]";
+       [--hostprefix PATH] [--broadcast] [--resendmax DURATION] [--timeout DURATION] [--resendtimeout DURATION] [--detach [--netns PATH]]";
 
 impl Options {
     /// Reads them.
@@ -38,6 +40,7 @@ impl Options {
             broadcast: false,
             policy: Policy::default(),
             detach: false,
+            netns: None,
         };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
@@ -82,6 +85,7 @@ impl Options {
         match name {
             "socketpath" => self.socket = absolute()?,
             "state-dir" => self.state = absolute()?,
+            "netns" => self.netns = Some(absolute()?.display().to_string()),
             "pidfile" => self.pidfile = Some(absolute()?),
             "hostprefix" => {
                 absolute()?;
@@ -109,7 +113,7 @@ impl Options {
     }
 
     /// A namespace's path as this process has it.
-    pub(crate) fn netns(&self, path: &str) -> String {
+    pub(crate) fn netns_path(&self, path: &str) -> String {
         format!("{}{path}", self.host_prefix)
     }
 }
@@ -170,7 +174,7 @@ mod tests {
         assert_eq!(options.socket, PathBuf::from("/host/run/x"));
         let leases = "/host/var/lib/cni/dhcp-ipam";
         assert_eq!(options.state, PathBuf::from(leases));
-        assert_eq!(options.netns("/run/netns/c1"), "/host/run/netns/c1");
+        assert_eq!(options.netns_path("/run/netns/c1"), "/host/run/netns/c1");
     }
 
     #[test]

@@ -199,7 +199,7 @@ impl Daemon {
                 Error::new(Code::InvalidConfig, text)
             })?;
         }
-        let mut inside = Inside::open(&self.options.netns(&netns), &owner.ifname)?;
+        let mut inside = Inside::open(&self.options.netns_path(&netns), &owner.ifname)?;
         inside.raise()?;
         let mut known = self.names.get(&owner).copied();
         let before = known.and_then(|id| self.sessions.get(&id));

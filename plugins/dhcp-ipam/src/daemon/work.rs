@@ -101,7 +101,7 @@ impl Daemon {
     }
 
     pub(super) fn inside(&self, session: &Session) -> Result<Inside, Error> {
-        session.inside(&self.options.netns(&session.place.netns))
+        session.inside(&self.options.netns_path(&session.place.netns))
     }
 
     /// An ADD: answered at once where the interface has its lease.

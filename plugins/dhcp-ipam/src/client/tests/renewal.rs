@@ -27,6 +27,28 @@ fn renewal_is_asked_of_the_server_by_unicast_at_t1() {
 }
 
 #[test]
+fn after_an_outage_not_everybody_renews_at_once() {
+    let mut seed: u32 = 1;
+    let mut times: Vec<u64> = (0..1000)
+        .map(|_| {
+            seed = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+            let chance = seed >> 16;
+            let random: Box<dyn FnMut() -> u32> = Box::new(move || chance);
+            // T1 was a hundred seconds ago.
+            let client = Client::resume(identity(), policy(), random, lease(), at(600));
+            client.deadline().unwrap().millis() / 1000
+        })
+        .collect();
+    times.sort_unstable();
+    assert!(times[0] >= 600 && times[999] <= 660, "{times:?}");
+    let most = times
+        .chunk_by(|one, two| one == two)
+        .map(<[u64]>::len)
+        .max();
+    assert!(most.unwrap() < 50, "{most:?} of 1000 in one second");
+}
+
+#[test]
 fn renewal_comes_a_little_early_by_chance() {
     let constant: Box<dyn FnMut() -> u32> = Box::new(|| 1023);
     let client = Client::resume(identity(), policy(), constant, lease(), at(0));
