@@ -45,14 +45,18 @@ fn steps(lab: &mut Inside) -> Result<(), Error> {
             make_uplink(lab, &uplink).at(|| format!("uplink of {}", uplink.node))
         })?;
     }
-    for attachment in lab.topology.attachments.clone() {
-        timed(lab, |lab| attach(lab, &lists, &attachment))?;
-    }
-    for lines in lab.topology.lines.clone() {
-        timed(lab, |lab| lines::run(lab, &lines))?;
-    }
     let mut children = Vec::new();
     for phase in 0..lab.topology.phases.len() {
+        for attachment in lab.topology.attachments.clone() {
+            if attachment.phase == phase {
+                timed(lab, |lab| attach(lab, &lists, &attachment))?;
+            }
+        }
+        if phase == 0 {
+            for lines in lab.topology.lines.clone() {
+                timed(lab, |lab| lines::run(lab, &lines))?;
+            }
+        }
         for process in lab.topology.processes.clone() {
             if process.phase == phase {
                 timed(lab, |lab| process::start(lab, &process, &mut children))?;

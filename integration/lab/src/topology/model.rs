@@ -181,6 +181,8 @@ pub struct Attachment {
     pub args: Vec<(String, String)>,
     /// What is offered by capability.
     pub capabilities: Map<String, Value>,
+    /// The phase it is made in, an index: before the processes of that phase.
+    pub phase: usize,
 }
 
 /// Lines for a host's shell, those of `pipework` above all.

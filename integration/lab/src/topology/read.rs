@@ -384,6 +384,9 @@ fn attachment(
         .iter()
         .filter_map(|(key, value)| Some((key.clone(), value.json()?)))
         .collect();
+    let phase = table
+        .get("phase")
+        .map_or(Some(0), |phase| known.phase(&phase));
     table.finish();
     Some(Attachment {
         node: node?,
@@ -394,6 +397,7 @@ fn attachment(
         mac,
         args,
         capabilities,
+        phase: phase?,
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod bench;
 mod broken;
+mod dhcp;
 mod host;
 mod life;
 mod tutorial;

@@ -121,6 +121,7 @@ fn a_good_file_is_read_whole() {
         ),
         ("sleep", 1)
     );
+    assert_eq!(topology.attachments[0].phase, 0);
     assert_eq!((topology.checks[0].phase, topology.checks[1].phase), (0, 1));
     assert_eq!(topology.checks[1].probes.len(), 5);
     let lines = [
