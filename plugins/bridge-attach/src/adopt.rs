@@ -201,10 +201,27 @@ pub(crate) fn find_adopted(
     owner: &Owner,
 ) -> Result<Option<Link>, Error> {
     let ports = host.ports_of(bridge).map_err(Cause::cause)?;
-    Ok(ports.into_iter().find(|port| {
-        let mark = port.alias.as_deref().and_then(Mark::parse);
-        mark.is_some_and(|mark| mark.adopted && mark.is_of(owner))
-    }))
+    Ok(ports.into_iter().find(|port| is_adopted_by(port, owner)))
+}
+
+/// What an ADD of this owner adopted, be it for another bridge than the configuration names by now.
+pub(crate) fn find_anywhere(
+    host: &mut Rtnl,
+    bridge: Option<&Link>,
+    owner: &Owner,
+) -> Result<Option<Link>, Error> {
+    if let Some(bridge) = bridge
+        && let Some(port) = find_adopted(host, bridge, owner)?
+    {
+        return Ok(Some(port));
+    }
+    let links = host.links().map_err(Cause::cause)?;
+    Ok(links.into_iter().find(|link| is_adopted_by(link, owner)))
+}
+
+fn is_adopted_by(link: &Link, owner: &Owner) -> bool {
+    let mark = link.alias.as_deref().and_then(Mark::parse);
+    mark.is_some_and(|mark| mark.adopted && mark.is_of(owner))
 }
 
 /// The bridge stands before what the previous plugins made: that is where plugins after this one look for it.

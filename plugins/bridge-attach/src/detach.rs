@@ -37,10 +37,10 @@ fn remove(call: &DelCall<Config>) -> Result<(), Error> {
         Ok(name) => host.link_by_name(name).map_err(Cause::cause)?,
         Err(_) => None,
     };
-    let near = match &configured {
-        _ if !call.config.adopt => find(call, &mut host, configured.as_ref())?,
-        Some(bridge) => adopt::find_adopted(&mut host, bridge, &call.owner())?,
-        None => None,
+    let near = if call.config.adopt {
+        adopt::find_anywhere(&mut host, configured.as_ref(), &call.owner())?
+    } else {
+        find(call, &mut host, configured.as_ref())?
     };
     // The configuration may have changed since the ADD.
     let bridge = match near.as_ref().and_then(|near| near.master) {

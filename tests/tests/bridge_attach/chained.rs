@@ -131,6 +131,22 @@ fn what_cannot_be_adopted_is_refused_and_left_as_it_was() {
     add(&before, json!({})).fails_with(101, "port of another bridge");
 }
 
+#[test]
+fn del_lets_go_of_it_where_the_configuration_names_another_bridge_by_now() {
+    let (host, _ipam) = host();
+    let (c7, before) = made_before(&host, "c7", 7);
+    host.sh("ip link set p-c7 addrgenmode none up");
+    let settled = || host.link("p-c7").unwrap()["operstate"] == "UP";
+    assert!(until(SOON, settled));
+    let state = host.state();
+    let conf = adopting(json!({}));
+    let call = plugin(&host).previous(&before);
+    call.add(&c7, &conf).succeeds();
+    let renamed = with(conf, json!({ "bridge": "br7" }));
+    plugin(&host).del(&c7, &renamed).succeeds();
+    host.assert_unchanged_since(&state);
+}
+
 /// Holds a tap as a hypervisor does, and prints the frames that come out of it. `TUNSETIFF` (`linux/if_tun.h`) with
 /// `IFF_TAP | IFF_NO_PI`.
 #[cfg(feature = "stock-kernel")]
