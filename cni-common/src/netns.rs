@@ -215,7 +215,11 @@ impl Identity {
     pub fn current() -> io::Result<Self> {
         match cookie() {
             Ok(cookie) => Ok(Self::Unique(cookie)),
-            Err(_) => Ok(Self::Reused(std::fs::metadata(CURRENT)?.ino())),
+            // Any other failure passes, and what was kept under the one name must not be looked for under the other.
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
+                Ok(Self::Reused(std::fs::metadata(CURRENT)?.ino()))
+            }
+            Err(error) => Err(error),
         }
     }
 }
