@@ -8,6 +8,7 @@
 //! stands on shares the network, and nothing else.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::missing_panics_doc,
     reason = "a testbed speaks by panicking, at the line of the test that called it"
@@ -15,6 +16,7 @@
 
 mod containerd;
 mod cri;
+mod docker;
 mod image;
 mod machine;
 mod plugins;
@@ -22,6 +24,7 @@ mod podman;
 
 pub use containerd::Containerd;
 pub use cri::Cri;
+pub use docker::Docker;
 pub use machine::Machine;
 pub use plugins::{DIRECTORY, install, install_ours, reference};
 pub use podman::Podman;
