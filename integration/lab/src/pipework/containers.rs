@@ -16,6 +16,9 @@ use crate::topology::{At, Error, search_path};
 /// How often a container that is there and has no process yet is asked for again, a second apart.
 const RETRIES: u32 = 3;
 
+/// Where containerd listens unless `CONTAINERD_ADDRESS` says otherwise.
+const CONTAINERD: &str = "/run/containerd/containerd.sock";
+
 /// What a runtime said of a name.
 enum Answer {
     /// It is not there to be asked.
@@ -52,7 +55,7 @@ pub(super) fn by_runtime(kind: &str, name: &str) -> Result<Found, Error> {
     let answer = settled(*ask, name);
     if matches!(answer, Answer::Absent) {
         return Err(Error::new(format!(
-            "Container {name} not found: {kind} is not installed"
+            "Container {name} not found: {kind} is not installed or does not run"
         )));
     }
     found(kind, name, answer)?.map_err(|said| unknown(name, &[*kind], &[said.unwrap_or_default()]))
@@ -237,6 +240,12 @@ fn complaint(said: &str) -> Option<String> {
 
 /// By ctr: the tasks of a namespace of containerd's, or of all of them.
 fn containerd(name: &str) -> Answer {
+    // ctr waits for a daemon that does not listen, ten seconds and more.
+    let address = std::env::var("CONTAINERD_ADDRESS");
+    let address = address.as_deref().unwrap_or(CONTAINERD);
+    if UnixStream::connect(address.strip_prefix("unix://").unwrap_or(address)).is_err() {
+        return Answer::Absent;
+    }
     let (namespaces, name) = match (name.split_once('/'), std::env::var("CONTAINERD_NAMESPACE")) {
         (Some((namespace, name)), _) => (namespace.to_owned(), name),
         (None, Ok(namespace)) => (namespace, name),

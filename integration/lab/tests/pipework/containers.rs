@@ -98,6 +98,21 @@ fn containers_are_found_by_the_commands_of_their_runtimes() {
     }
 }
 
+#[test]
+fn ctr_is_not_waited_for_where_containerd_does_not_run() {
+    let mut world = World::new();
+    World::answer("ctr", "-q", "default\n");
+    World::answer("ctr", "ls", TASKS);
+    world.without_containerd();
+    let ran = world.pipework("br1 containerd:t1 10.1.0.2/24");
+    assert!(
+        ran.stderr
+            .contains("containerd is not installed or does not run"),
+        "{}",
+        ran.stderr
+    );
+}
+
 const DOCKER: &str = r#"[{"Id": "3f2b8c1d9e7a3f2b8c1d9e7a3f2b8c1d9e7a3f2b8c1d9e7a3f2b8c1d9e7a0001", "State": {"Running": true, "Pid": PID}}]"#;
 const TASKS: &str = "TASK    PID    STATUS\nother   1      RUNNING\nt1      PID    RUNNING\n";
 const POD: &str = r#"{"status": {"id": "ab12"}, "info": {"pid": 1, "runtimeSpec": {"linux": {"namespaces": [

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use plumb_tests::{Host, Process, Ran, Value, our_binaries};
@@ -22,8 +23,12 @@ echo "Error: No such object: $last" >&2
 exit 1
 "#;
 
+/// Where ctr looks for its daemon.
+const CONTAINERD: &str = "/run/containerd/containerd.sock";
+
 pub(crate) struct World {
     host: Host,
+    containerd: UnixListener,
 }
 
 impl Deref for World {
@@ -54,7 +59,16 @@ impl World {
             host.feed(["tee", path.to_str().unwrap()], RUNTIME);
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        Self { host }
+        // ctr is asked where its daemon listens.
+        fs::create_dir("/run/containerd").unwrap();
+        let containerd = UnixListener::bind(CONTAINERD).unwrap();
+        Self { host, containerd }
+    }
+
+    /// Ends the daemon of containerd.
+    pub(crate) fn without_containerd(&mut self) {
+        fs::remove_file(CONTAINERD).unwrap();
+        self.containerd = UnixListener::bind("/run/containerd/elsewhere").unwrap();
     }
 
     /// Has a runtime's command answer a call with this last word.
