@@ -56,6 +56,7 @@ impl State {
             ("nftables", text(&["nft", "list", "ruleset"])),
             ("iptables", text(&["iptables-save"])),
             ("ip6tables", text(&["ip6tables-save"])),
+            ("legacy iptables", legacy(node)),
             ("settings", settings(node)),
             ("files", files(node)),
         ]);
@@ -133,6 +134,23 @@ fn steady_line(line: &str) -> Option<String> {
         words.retain(|word| !word.starts_with('['));
     }
     Some(words.join(" "))
+}
+
+/// The rules of legacy iptables, and its chains but for those that come with a table's first use and stay.
+fn legacy(node: &Node) -> Vec<String> {
+    let used = ["ip", "ip6"].iter().any(|family| {
+        let names = format!("/proc/thread-self/net/{family}_tables_names");
+        node.run(|| fs::read_to_string(names))
+            .is_ok_and(|names| !names.is_empty())
+    });
+    if !used {
+        return Vec::new();
+    }
+    let text = node.exec(["sh", "-ec", "iptables-legacy-save; ip6tables-legacy-save"]);
+    let built_in =
+        |line: &String| line.starts_with('*') || line == "COMMIT" || line.ends_with(" ACCEPT");
+    let lines = text.lines().filter_map(steady_line);
+    lines.filter(|line| !built_in(line)).collect()
 }
 
 /// What plugins keep for attachments, which is the host's.

@@ -5,6 +5,7 @@
 //! namespace wait for an RCU grace period (about 7 ms), so ask first what is there, and let elements expire
 //! rather than delete them.
 
+mod amend;
 mod answer;
 mod attributes;
 mod batch;
@@ -23,6 +24,7 @@ mod wire;
 use core::fmt;
 use core::time::Duration;
 
+pub use amend::amend;
 pub use batch::{Batch, Where};
 pub use key::{Key, KeyKind};
 pub use nat::{NatFlags, NatTo};

@@ -7,17 +7,14 @@ use core::net::IpAddr;
 use cni_common::addr::Family;
 use cni_common::error::{Error, Step};
 use cni_common::netlink;
-use cni_common::nft::{Batch, FoundRule, Is, Nft, Place, Statement, Table, TableFamily, is_stale};
+use cni_common::nft::{Batch, FoundRule, Is, Nft, Place, Statement, Table, TableFamily, amend};
 use cni_common::owner::Owner;
-
-/// How often a change is tried that another transaction was faster than.
-const ATTEMPTS: usize = 100;
 
 /// Removes the rules of `ipMasq`; with addresses, those of iptables for these alone, for two interfaces of a container share
 /// a chain.
 pub(crate) fn remove_masquerade(owner: &Owner, addresses: &[IpAddr]) -> Result<(), Error> {
     let legacy = masquerade::remove_reference(owner, addresses).step(|| "ipMasq of the Go plugin");
-    let native = change(|nft, batch| {
+    let native = amend(|nft, batch| {
         let table = Table::new(TableFamily::Inet, "cni_plugins_masquerade");
         for rule in nft.rules(&table, Some("masq_checks"))? {
             let comment = rule.comment.as_deref().unwrap_or_default();
@@ -40,7 +37,7 @@ pub(crate) fn remove_spoof_check(owner: &Owner) -> Result<(), Error> {
     let id = format!("{}-{}", owner.container, owner.ifname);
     let chain = format!("cni-br-iface-{id}");
     let comment = format!("macspoofchk-{id}");
-    change(|nft, batch| {
+    amend(|nft, batch| {
         if nft.chain(&table, &chain)?.is_none() {
             return Ok(());
         }
@@ -52,29 +49,6 @@ pub(crate) fn remove_spoof_check(owner: &Owner) -> Result<(), Error> {
         let chains = [chain.clone(), format!("{chain}-mac")];
         delete_chains(nft, batch, &table, &chains)
     })
-}
-
-/// Looks and changes what is to be changed, again where another transaction came in between.
-fn change(fill: impl Fn(&mut Nft, &mut Batch) -> Result<(), netlink::Error>) -> Result<(), Error> {
-    let mut nft = Nft::open().step(|| "open nftables")?;
-    let mut last = None;
-    for _ in 0..ATTEMPTS {
-        let generation = nft.generation().step(|| "read the firewall")?;
-        let mut batch = Batch::only_after(generation);
-        fill(&mut nft, &mut batch).step(|| "read the firewall")?;
-        if batch.is_empty() {
-            return Ok(());
-        }
-        match nft.commit(batch) {
-            Ok(()) => {
-                nft.close_after_deletion();
-                return Ok(());
-            }
-            Err(error) if is_stale(&error) => last = Some(error),
-            Err(error) => return Err(error).step(|| "change the firewall"),
-        }
-    }
-    last.map_or(Ok(()), Err).step(|| "change the firewall")
 }
 
 /// Whether a comment is of the form `HASH-HASH, net: N, if: I, id: C`, cut to 128 bytes, and of this owner.

@@ -1,5 +1,7 @@
 //! Which of the host's firewalls an attachment's rules go into, and what is switched beside them.
 
+use core::net::IpAddr;
+
 use cni_common::addr::Family;
 use cni_common::error::{Error, Step};
 use cni_common::ident::NetworkName;
@@ -12,7 +14,7 @@ use crate::config::{Backend, Config};
 use crate::release::{self, Going};
 use crate::rules::{self, Plan};
 use crate::sysctls::{self, Memory, Wanted};
-use crate::{check, firewalld, forwarding, legacy};
+use crate::{check, firewalld, forwarding, legacy, reference};
 
 /// Where the rules go.
 #[derive(Debug)]
@@ -177,4 +179,13 @@ fn release(config: &Config, network: &NetworkName, going: &Going<'_>) -> Result<
     };
     let legacy = legacy::detach(network, going);
     Ok(released? && legacy?)
+}
+
+/// Removes what the reference plugin `firewall` left for these addresses, in whatever firewall.
+pub(crate) fn remove_reference(addresses: &[IpAddr]) -> Result<(), Error> {
+    let removed = match nftables()? {
+        Some(_) => reference::remove(addresses),
+        None => Ok(()),
+    };
+    removed.and(legacy::remove_accepts(addresses))
 }

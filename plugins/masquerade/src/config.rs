@@ -91,6 +91,8 @@ impl Default for Admin {
 /// The keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Whether it stands in for the reference plugin `firewall`, by whose name it is called.
+    pub stands_in: bool,
     /// `masquerade`: whether sources are translated.
     pub masquerade: bool,
     /// `sources`: networks behind the containers, translated and guarded like the containers' own addresses.
@@ -127,6 +129,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            stands_in: false,
             masquerade: true,
             sources: Vec::new(),
             exclude: Vec::new(),
@@ -190,6 +193,7 @@ impl Configuration for Config {
             .get("type")
             .is_some_and(|kind| kind.string() == Some("firewall"));
         Self {
+            stands_in: is_firewall,
             masquerade: flag("masquerade").unwrap_or(!is_firewall),
             sources,
             exclude: object

@@ -16,6 +16,7 @@ pub mod forwarding;
 pub mod inside;
 pub mod kept;
 mod legacy;
+mod reference;
 pub mod release;
 pub mod reload;
 pub mod restore;
@@ -93,7 +94,11 @@ impl Plugin for Masquerade {
             .flat_map(|previous| inside::addresses(previous, &call.ifname))
             .map(Cidr::address)
             .collect();
-        keeper(&call.config).detach(&call.config, &call.owner(), &addresses)
+        let detached = keeper(&call.config).detach(&call.config, &call.owner(), &addresses);
+        if call.config.stands_in && !addresses.is_empty() {
+            return detached.and(backend::remove_reference(&addresses));
+        }
+        detached
     }
 
     fn status(&self, call: &StatusCall<Config>) -> Result<(), Error> {

@@ -2,7 +2,8 @@
 //!
 //! Every chain has a host of its own. They take turns container by container, so that whatever else the machine does
 //! falls on all of them alike; between turns everything that a call left running in the background is waited for.
-//! `PLUGIN_DIR` has our plugins, `REFERENCE_DIR` the Go plugins, `BENCH=quick` asks for a short run.
+//! `PLUGIN_DIR` has our plugins, `REFERENCE_DIR` the Go plugins, `BENCH=quick` asks for a short run, `BENCH=masquerade` for one
+//! beside the rules of up to 5,000 containers.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,6 +20,7 @@
 mod chain;
 mod measure;
 mod memory;
+mod rules;
 mod table;
 
 use std::env;
@@ -36,17 +38,27 @@ struct Plan {
     samples: usize,
     /// Rounds of sixteen containers at once at each level.
     rounds: usize,
+    /// Whether the containers of a level, all but one, are rules alone.
+    rules_alone: bool,
 }
 
 const FULL: Plan = Plan {
     levels: &[1, 100, 500],
     samples: 50,
     rounds: 5,
+    rules_alone: false,
 };
 const QUICK: Plan = Plan {
     levels: &[1, 20],
     samples: 8,
     rounds: 1,
+    rules_alone: false,
+};
+const MASQUERADE: Plan = Plan {
+    levels: &[10, 1000, 5000],
+    samples: 11,
+    rounds: 0,
+    rules_alone: true,
 };
 
 fn main() {
@@ -55,10 +67,10 @@ fn main() {
         path.unwrap_or_else(|| panic!("{variable} names no directory of plugins: run `make bench`"))
     };
     let (ours, theirs) = (directory("PLUGIN_DIR"), directory("REFERENCE_DIR"));
-    let plan = if env::var_os("BENCH").is_some_and(|value| value == "quick") {
-        QUICK
-    } else {
-        FULL
+    let plan = match env::var("BENCH").as_deref() {
+        Ok("quick") => QUICK,
+        Ok("masquerade") => MASQUERADE,
+        _ => FULL,
     };
     let chains = [
         Chain::ours(&ours),
@@ -68,7 +80,12 @@ fn main() {
     ];
     let mut bench = Bench::start(chains.to_vec());
     for level in plan.levels {
-        bench.fill(*level);
+        if plan.rules_alone {
+            bench.fill(1);
+            bench.preload(*level);
+        } else {
+            bench.fill(*level);
+        }
         let alone = bench.one_by_one(plan.samples);
         table::print(
             &format!(
@@ -78,6 +95,9 @@ fn main() {
             &chains,
             &alone,
         );
+        if plan.rounds == 0 {
+            continue;
+        }
         let together = bench.sixteen_at_once(plan.rounds);
         table::print(
             &format!("{level} attached, 16 at once ({} rounds)", plan.rounds),

@@ -12,6 +12,7 @@ use plumb_tests::{Host, at_once, until};
 
 use crate::chain::{Attachment, Chain};
 use crate::memory::{self, Peak};
+use crate::rules;
 
 /// How many come and go at once in the concurrent measurement.
 const AT_ONCE: usize = 16;
@@ -33,6 +34,7 @@ pub(crate) struct Figures {
 
 enum Job {
     Fill(usize),
+    Preload(usize),
     One,
     Sixteen,
     Memory,
@@ -67,6 +69,11 @@ impl Bench {
     /// Attaches containers to every chain's host until it has `level` of them.
     pub(crate) fn fill(&mut self, level: usize) {
         self.each(|| Job::Fill(level));
+    }
+
+    /// Gives every chain's host the rules of so many containers.
+    pub(crate) fn preload(&mut self, level: usize) {
+        self.each(|| Job::Preload(level));
     }
 
     pub(crate) fn one_by_one(&mut self, samples: usize) -> Vec<Figures> {
@@ -137,6 +144,12 @@ fn work(chain: &Chain, jobs: &Receiver<Job>, done: &Sender<Done>) {
                     chain.add(&mut attachment);
                     attached += 1;
                 }
+                works(&host, chain, attached);
+                Done::Filled
+            }
+            Job::Preload(level) => {
+                rules::preload(&host, chain, attached..level);
+                attached = level;
                 works(&host, chain, attached);
                 Done::Filled
             }

@@ -261,6 +261,18 @@ fn masquerade() -> Case {
     }
 }
 
+/// On a host whose firewall is legacy iptables, whose programs are tried at each of their points as well.
+fn legacy_masquerade() -> Case {
+    Case {
+        name: "masquerade with legacy iptables",
+        prepare: |host, container| {
+            (masquerade().prepare)(host, container);
+            host.sh("iptables-legacy -P FORWARD DROP");
+        },
+        ..masquerade()
+    }
+}
+
 fn chain() -> Case {
     let masquerade = conf("masquerade", json!({ "restoreSysctls": true }));
     let keys = json!({ "removeEmptyBridge": true, "ipForward": false });
@@ -344,6 +356,11 @@ tests! {
         add_of_masquerade_fails
         del_of_masquerade_is_killed
         del_of_masquerade_fails;
+    legacy_masquerade:
+        add_of_masquerade_with_legacy_iptables_is_killed
+        add_of_masquerade_with_legacy_iptables_fails
+        del_of_masquerade_with_legacy_iptables_is_killed
+        del_of_masquerade_with_legacy_iptables_fails;
     chain:
         add_of_the_chain_is_killed
         add_of_the_chain_fails

@@ -10,6 +10,7 @@ mod legacy;
 mod life;
 mod many;
 mod mss;
+mod reference;
 mod reload;
 mod routers;
 mod settings;

@@ -362,6 +362,28 @@ fn sweep(saved: &mut Saved) {
     }
 }
 
+/// The chain of the Go plugin `firewall`.
+pub(super) const REFERENCE: &str = "CNI-FORWARD";
+
+/// Removes the rules of the Go plugin `firewall` for addresses that none of our attachments has.
+pub(super) fn remove_reference(saved: &mut Saved, addresses: &[IpAddr]) {
+    for address in addresses {
+        let host = host(*address);
+        let member = format!("-s {host} ");
+        let ours = registries(saved).iter().any(|(registry, _)| {
+            let mut rules = saved.rules("filter", registry).iter();
+            rules.any(|rule| rule.starts_with(&member))
+        });
+        let theirs = [
+            format!("-d {host} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"),
+            format!("-s {host} -j ACCEPT"),
+        ];
+        saved.delete_rules("filter", REFERENCE, |rule| {
+            !ours && theirs.iter().any(|each| each == rule)
+        });
+    }
+}
+
 /// Whether anything of this plugin is there.
 pub(super) fn is_there(saved: &Saved) -> bool {
     !registries(saved).is_empty()

@@ -130,14 +130,30 @@ pub(crate) fn detach(network: &NetworkName, going: &Going<'_>) -> Result<bool, E
 /// # Errors
 /// Code 100 with the words of iptables-restore.
 pub fn remove_reference(owner: &Owner, addresses: &[IpAddr]) -> Result<(), Error> {
+    change_where(
+        |saved| reference::is_there(saved, owner),
+        |saved| reference::remove(saved, owner, addresses),
+    )
+}
+
+/// Takes out what the Go plugin `firewall` left for addresses that none of our attachments has.
+pub(crate) fn remove_accepts(addresses: &[IpAddr]) -> Result<(), Error> {
+    change_where(
+        |saved| saved.chain("filter", desired::REFERENCE).is_some(),
+        |saved| desired::remove_reference(saved, addresses),
+    )
+}
+
+/// Changes the tables of each family that it is so for.
+fn change_where(is_so: impl Fn(&Saved) -> bool, edit: impl Fn(&mut Saved)) -> Result<(), Error> {
     for family in FAMILIES.into_iter().filter(|family| has_tables(*family)) {
         let Ok(programs) = Programs::find(family) else {
             // Nobody could have made rules.
             continue;
         };
-        if reference::is_there(&programs.saved()?, owner) {
+        if is_so(&programs.saved()?) {
             change(family, |saved| {
-                reference::remove(saved, owner, addresses);
+                edit(saved);
                 Ok(())
             })?;
         }
