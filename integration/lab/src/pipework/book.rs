@@ -116,39 +116,41 @@ impl Book {
 
     /// Detaches what belongs to guests that are gone, then has the plugins look for what a crash left.
     pub(super) fn collect(&self) -> Result<Vec<String>, Error> {
-        let (gone, alive): (Vec<_>, Vec<_>) =
-            self.all()?.into_iter().partition(|each| !each.is_alive());
-        let mut failures = Vec::new();
-        let mut collected = Vec::new();
-        for attached in gone.iter().rev() {
+        let all = self.all()?;
+        let (mut failures, mut collected) = (Vec::new(), Vec::new());
+        for attached in all.iter().rev().filter(|each| !each.is_alive()) {
+            let _lock = self.lock(attached.container())?;
+            // Another line may have attached a guest of that name anew meanwhile.
+            if self.now(attached)?.is_none_or(|now| now.is_alive()) {
+                continue;
+            }
             match self.detach(attached, true) {
                 Ok(()) => collected.push(format!("{} {}", attached.guest, attached.interface())),
                 Err(error) => failures.push(error.to_string()),
             }
         }
         let mut networks = Vec::new();
-        for attached in alive.iter().chain(&gone) {
-            let list = &attached.entry.list;
-            if networks.contains(&list.name) {
-                continue;
+        for list in all.iter().map(|attached| &attached.entry.list) {
+            if !networks.contains(&list.name) {
+                networks.push(list.name.clone());
+                let outcome = self.runtime.gc_remembered(&tidying(list)?);
+                failures.extend(outcome.err().map(|error| error.to_string()));
             }
-            networks.push(list.name.clone());
-            let valid: Vec<_> = alive
-                .iter()
-                .filter(|each| each.entry.list.name == list.name)
-                .map(|each| {
-                    let attachment = &each.entry.attachment;
-                    (attachment.container.clone(), attachment.ifname.clone())
-                })
-                .collect();
-            let outcome = self.runtime.gc(&tidying(list)?, Some(&valid));
-            failures.extend(outcome.err().map(|error| error.to_string()));
         }
         if failures.is_empty() {
             Ok(collected)
         } else {
             Err(Error::new(failures.join("\n")))
         }
+    }
+
+    /// An attachment as it is now, with the guest locked.
+    pub(super) fn now(&self, attached: &Attached) -> Result<Option<Attached>, Error> {
+        let same = |each: &Attached| {
+            (each.container(), each.interface()) == (attached.container(), attached.interface())
+                && each.entry.list.name == attached.entry.list.name
+        };
+        Ok(self.all()?.into_iter().find(same))
     }
 }
 

@@ -142,6 +142,9 @@ fn delete(word: &str, interface: Option<&str>) -> Result<(), Error> {
     let mut failures = Vec::new();
     for attached in found.iter().rev() {
         let _lock = book.lock(attached.container())?;
+        let Some(attached) = &book.now(attached)? else {
+            continue;
+        };
         failures.extend(
             book.detach(attached, true)
                 .err()

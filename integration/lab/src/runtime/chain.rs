@@ -204,25 +204,49 @@ impl Runtime {
                 );
             }
         }
-        if list.speaks("1.1.0") {
-            let valid = valid.map(|all| {
-                let objects = all
-                    .iter()
-                    .map(|(id, name)| json!({"containerID": id, "ifname": name}));
-                Value::Array(objects.collect())
-            });
-            for plugin in &list.plugins {
-                let injected = Injected {
-                    valid: valid.as_ref(),
-                    ..Injected::default()
-                };
-                errors.extend(
-                    self.execute(list, plugin, Command::Gc, None, injected)
-                        .err(),
-                );
-            }
-        }
+        self.gc_each(list, valid, &mut errors);
         Error::collect(errors)
+    }
+
+    /// Executes GC of each plugin with all that is remembered of this network as valid, so that what a crash left goes, and
+    /// nothing that is attached.
+    pub fn gc_remembered(&self, list: &NetworkList) -> Result<(), Error> {
+        let _lock = self.cache.lock_all()?;
+        let entries = self.cache.entries()?.into_iter();
+        let own = entries.filter(|entry| entry.list.name == list.name);
+        let valid: Vec<_> = own
+            .map(|entry| (entry.attachment.container, entry.attachment.ifname))
+            .collect();
+        let mut errors = Vec::new();
+        self.gc_each(list, Some(&valid), &mut errors);
+        Error::collect(errors)
+    }
+
+    fn gc_each(
+        &self,
+        list: &NetworkList,
+        valid: Option<&[(String, String)]>,
+        errors: &mut Vec<Error>,
+    ) {
+        if !list.speaks("1.1.0") {
+            return;
+        }
+        let valid = valid.map(|all| {
+            let objects = all
+                .iter()
+                .map(|(id, name)| json!({"containerID": id, "ifname": name}));
+            Value::Array(objects.collect())
+        });
+        for plugin in &list.plugins {
+            let injected = Injected {
+                valid: valid.as_ref(),
+                ..Injected::default()
+            };
+            errors.extend(
+                self.execute(list, plugin, Command::Gc, None, injected)
+                    .err(),
+            );
+        }
     }
 
     /// The calls that an ADD of this list consists of; a later plugin's lacks the result of the one before.
