@@ -35,6 +35,8 @@ pub struct Inside {
     /// A socket of that namespace.
     pub rtnl: Rtnl,
     announcer: Option<Announcer>,
+    /// Whether the IPAM plugin had the link, and may have left addresses and routes on it.
+    lent: bool,
 }
 
 impl Inside {
@@ -54,7 +56,19 @@ impl Inside {
         Ok(Self {
             rtnl,
             announcer: None,
+            lent: false,
         })
+    }
+
+    /// Sets the interface up for an IPAM plugin that works over it. Router advertisements are ignored from before that
+    /// moment, unless the plugin itself wants them: it has the last word on them.
+    pub fn lend(&mut self, netns: &Netns, link: &Link, detection: Detection) -> Result<(), Error> {
+        netns
+            .run(|| set_ipv6(&link.name, &ipv6_settings(detection)))
+            .step(|| "enter the container's namespace")?;
+        self.lent = true;
+        let up = link.change().doing(format!("set {} up", link.name)).up();
+        self.rtnl.execute(up.request()).map_err(Cause::cause)
     }
 
     /// Sets the interface up with its addresses and routes, all in one datagram.
@@ -79,19 +93,51 @@ impl Inside {
             ));
         }
         if !families.is_empty() {
+            let settings = ipv6_settings(setup.detection);
+            let settings = if self.lent {
+                // As the IPAM plugin left it.
+                settings.get(1..).unwrap_or_default()
+            } else {
+                &settings
+            };
             self.announcer = netns
-                .run(|| prepare(&link.name, &families, setup.detection))
+                .run(|| prepare(&link.name, &families, settings))
                 .step(|| "enter the container's namespace")??;
         }
+        let (mut addresses, mut routes) = (setup.addresses.to_vec(), setup.routes.to_vec());
+        if self.lent {
+            self.leave_out_present(link, &mut addresses, &mut routes)?;
+        }
         let up = link.change().doing(format!("set {} up", link.name)).up();
-        let addresses = setup
-            .addresses
+        let addresses = addresses
             .iter()
             .map(|cidr| addr::add_with(link, *cidr, setup.detection));
         let requests = core::iter::once(up.request())
             .chain(addresses)
-            .chain(multipath::add_all(link, setup.routes));
+            .chain(multipath::add_all(link, &routes));
         self.rtnl.batch(requests.collect()).map_err(Cause::cause)
+    }
+
+    /// Leaves out what the interface has by router advertisements: added once more it would fail, and a route would lose
+    /// its lifetime.
+    fn leave_out_present(
+        &mut self,
+        link: &Link,
+        addresses: &mut Vec<Cidr>,
+        routes: &mut Vec<Route>,
+    ) -> Result<(), Error> {
+        let present = self.rtnl.addresses(link).map_err(Cause::cause)?;
+        addresses.retain(|cidr| !present.iter().any(|found| found.cidr == *cidr));
+        let present = self.rtnl.routes(link).map_err(Cause::cause)?;
+        let same = |found: &Route, wanted: &Route| {
+            found.dst.family() == Family::V6
+                && (found.dst, found.gw, found.table) == (wanted.dst, wanted.gw, wanted.table)
+                && wanted
+                    .priority
+                    .is_none_or(|_| found.priority == wanted.priority)
+        };
+        routes.retain(|wanted| !present.iter().any(|found| same(found, wanted)));
+        Ok(())
     }
 
     /// Announces the addresses; the attachment works without.
@@ -136,10 +182,11 @@ pub fn take_in(
 fn prepare(
     link: &str,
     families: &[Family],
-    detection: Detection,
+    ipv6: &[(&str, &str)],
 ) -> Result<Option<Announcer>, Error> {
     if families.contains(&Family::V6) {
-        prepare_ipv6(link, detection)?;
+        enable_ipv6(link)?;
+        set_ipv6(link, ipv6);
     }
     let announcer = Announcer::prepare(link, families);
     if let Err(error) = &announcer {
@@ -151,26 +198,28 @@ fn prepare(
 }
 
 /// Settings of the container's link before its first IPv6 address.
-fn prepare_ipv6(link: &str, detection: Detection) -> Result<(), Error> {
-    enable_ipv6(link)?;
+fn ipv6_settings(detection: Detection) -> [(&'static str, &'static str); 3] {
     let probe = match detection {
         Detection::Skip => "0",
         Detection::Probe => "1",
     };
-    let settings = [
+    [
         // Its addresses come from the IPAM plugin; whoever is on the same link could send it others.
         ("accept_ra", "0"),
         ("accept_dad", probe),
         // Else setting the link down would lose them, IPv4's stay.
         ("keep_addr_on_down", "1"),
-    ];
+    ]
+}
+
+/// Sets a link's IPv6 settings where the kernel has them; a container works without.
+fn set_ipv6(link: &str, settings: &[(&str, &str)]) {
     for (key, value) in settings {
         let name = format!("net/ipv6/conf/{link}/{key}");
         if let Err(error) = sysctl::set(&name, value) {
             log::warning(format_args!("set {name} to {value}: {error}"));
         }
     }
-    Ok(())
 }
 
 /// Switches IPv6 on for a link of the calling thread's namespace, where it is off.

@@ -1,8 +1,8 @@
 //! Addresses of links.
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
 
 use super::error::Error;
 use super::frame::{attributes, ip, number};
@@ -81,6 +81,26 @@ pub fn add_with(link: &Link, cidr: Cidr, detection: Detection) -> Request<Rtnetl
         &message,
     )
     .with(NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Gives an IPv6 address that many seconds in which it is preferred, and in which it is valid, all ones for ever
+/// (`IFA_CACHEINFO`); a link that does not have it gets it, usable at once. The kernel takes it away at its end.
+pub fn lease(link: &Link, cidr: Cidr, preferred: u32, valid: u32) -> Request<Rtnetlink> {
+    let mut message = message(link, cidr);
+    let mut lifetimes = CacheInfo::default();
+    lifetimes.ifa_preferred = preferred;
+    lifetimes.ifa_valid = valid;
+    message.attributes.extend([
+        AddressAttribute::Address(cidr.address()),
+        AddressAttribute::Flags(AddressFlags::Nodad),
+        AddressAttribute::CacheInfo(lifetimes),
+    ]);
+    Request::new(
+        format!("lease address {cidr} to {} for {valid} s", link.name),
+        libc::RTM_NEWADDR,
+        &message,
+    )
+    .with(NLM_F_CREATE | NLM_F_REPLACE)
 }
 
 /// Deletes an address; fails with `EADDRNOTAVAIL` when the link does not have it.

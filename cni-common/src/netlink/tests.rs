@@ -391,6 +391,23 @@ fn addresses_are_usable_at_once() {
     assert!(!of("fd00::3/64").tentative);
     assert!(of("fd01::3/64").tentative);
 
+    container
+        .execute(addr::lease(&eth0, cidr("fd02::3/128"), 300, 600))
+        .unwrap();
+    container
+        .execute(addr::lease(&eth0, cidr("fd02::3/128"), 1000, u32::MAX))
+        .unwrap();
+    let shown = inside.run(|| ip(&["-6", "addr", "show", "eth0"])).unwrap();
+    let text = shown.to_string();
+    // `ip` counts down.
+    let leased = text.split("fd02::3").nth(1).unwrap();
+    assert!(leased.contains("\"valid_life_time\":4294967295"), "{text}");
+    assert!(
+        leased.contains("\"preferred_life_time\":1000")
+            || leased.contains("\"preferred_life_time\":99"),
+        "{text}"
+    );
+
     let twice = container.execute(addr::add(&eth0, cidr("10.1.2.3/24")));
     assert!(twice.unwrap_err().is_taken());
     let tolerated = addr::add(&eth0, cidr("10.1.2.3/24")).tolerate(libc::EEXIST);

@@ -158,8 +158,7 @@ impl<'a> Attempt<'a> {
         let (near, far) = self.join(&bridge, undo)?;
         if ipam.needs_link() {
             self.guard(&far, None)?;
-            let up = far.change().up().request();
-            self.inside.rtnl.execute(up).map_err(Cause::cause)?;
+            self.inside.lend(self.netns, &far, config.detection())?;
             self.raise(&bridge, &near, &far)?;
         }
         let plan = Plan::new(config, ipam.given()?)?;

@@ -117,11 +117,8 @@ impl<'a> Attempt<'a> {
         let below = self.below(undo)?;
         let link = self.make(&below, undo)?;
         if ipam.needs_link() {
-            let up = link.change().doing(format!("set {} up", link.name)).up();
-            self.inside
-                .rtnl
-                .execute(up.request())
-                .map_err(Cause::cause)?;
+            let detection = self.call.config.detection;
+            self.inside.lend(self.netns, &link, detection)?;
             self.settle(&link)?;
         }
         let plan = self.plan(&below, ipam.given()?);
