@@ -26,6 +26,8 @@ pub struct Address {
     pub tentative: bool,
     /// Whether another host has it (`IFA_F_DADFAILED`).
     pub duplicate: bool,
+    /// Whether it changes now and then, to tell nobody who it is (`IFA_F_TEMPORARY`, RFC 8981).
+    pub temporary: bool,
     /// Whether it is of link or host scope, as `fe80::` addresses are.
     pub local_scope: bool,
 }
@@ -133,7 +135,8 @@ impl Address {
     /// Reads the body of an `RTM_NEWADDR`: `struct ifaddrmsg` (`linux/if_addr.h`), then attributes. `None` for one of
     /// another link: kernels before 4.20 do not filter.
     pub(super) fn decode(body: &[u8], index: u32) -> Option<Self> {
-        let [_family, prefix, flags, scope] = *body.first_chunk()?;
+        const AF_INET6: u8 = 10;
+        let [family, prefix, flags, scope] = *body.first_chunk()?;
         if number(body.get(4..)?)? != index {
             return None;
         }
@@ -154,6 +157,8 @@ impl Address {
             permanent: flags.contains(AddressFlags::Permanent),
             tentative: flags.contains(AddressFlags::Tentative),
             duplicate: flags.contains(AddressFlags::Dadfailed),
+            // The flag is IPv4's `IFA_F_SECONDARY` as well.
+            temporary: flags.contains(AddressFlags::Secondary) && family == AF_INET6,
             local_scope: scope >= libc::RT_SCOPE_LINK,
         })
     }

@@ -1,21 +1,33 @@
 //! What fuzz targets call, and a test with their corpora: everything that reads what others wrote.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
 use std::rc::Rc;
 
 use cni_common::addr::{Cidr, Mac};
 use cni_common::json::Json;
+use cni_common::result::Attachment;
 
 use crate::client::{Client, Identity, Policy};
-use crate::control::{Answer, Request};
+use crate::client6::{self, Client6};
+use crate::control::{Answer, Held, Request};
 use crate::lease::{Lease, Terms, Wishes};
+use crate::lease6::{Granted6, Lease6, Span, Terms6};
 use crate::record::{Record, Settings};
+use crate::record6::Record6;
 use crate::time::Time;
-use crate::wire::{self, Asked, frame};
+use crate::wire::{self, Asked, frame, nd, v6};
 
 /// Whose packets the corpus has.
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 7]);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 50);
+/// The same of IPv6.
+const DUID: [u8; 4] = [0, 4, 1, 2];
+const ADDRESS6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 5);
+const SPAN: Span = Span {
+    preferred: 100,
+    valid: 200,
+};
 
 /// A frame from the network, at a client in every state.
 ///
@@ -70,10 +82,10 @@ fn believed(terms: &Terms) {
     }
     assert!(terms.mtu.is_none_or(|mtu| (576..=1500).contains(&mtu)));
     assert!(terms.prefix >= 8 && terms.routes.len() <= 65 && terms.seconds > 0);
-    let answer = Answer::Lease {
-        terms: terms.clone(),
-        state: String::from("BOUND"),
-    };
+    let answer = Answer::Lease(Box::new(Held {
+        ipv4: Some((terms.clone(), String::from("BOUND"))),
+        ipv6: None,
+    }));
     assert_eq!(
         Answer::parse(answer.to_line().as_bytes()).as_ref(),
         Ok(&answer)
@@ -131,6 +143,107 @@ fn clients() -> Vec<Client<fn() -> u32>> {
     ]
 }
 
+/// A datagram of a DHCPv6 server at a client in every state, a router's advertisement, and a neighbour's word.
+///
+/// # Panics
+/// Where a promise does not hold.
+pub fn packet6(data: &[u8]) {
+    let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    if let Some(found) = nd::advertisement(router, data) {
+        assert!(found.prefixes.len() <= 16 && found.dns.len() <= 16 && found.search.len() <= 16);
+        assert!(found.mtu.is_none_or(|mtu| (1280..=65_535).contains(&mtu)));
+        for prefix in &found.prefixes {
+            assert_eq!(prefix.subnet, prefix.subnet.network());
+            assert!(prefix.subnet.prefix() > 0 && prefix.preferred <= prefix.valid);
+        }
+    }
+    let _ = nd::conflicts(router, data, ADDRESS6);
+    let ours = v6::Ours {
+        duid: &DUID,
+        iaid: 7,
+    };
+    let Ok(mut reply) = v6::read(data, ours) else {
+        return;
+    };
+    for mut client in clients6() {
+        while client.poll().is_some() {}
+        reply.xid = client.xid();
+        let _ = client.handle_message(&reply, Time::from_millis(1000));
+        while client.poll().is_some() {}
+        if let Some(lease) = client.lease() {
+            believed6(&lease.terms);
+        }
+        client.handle_timeout(Time::from_millis(2000));
+        while client.poll().is_some() {}
+    }
+}
+
+/// What is believed of a server can be attached, written and read again.
+fn believed6(terms: &Terms6) {
+    let granted = Granted6 {
+        terms: Some(terms.clone()),
+        ..Granted6::default()
+    };
+    let mut attachment = Attachment::default();
+    granted.add_to(&mut attachment, 64, Wishes::default());
+    for ip in &attachment.ips {
+        assert_eq!(ip.address.unusable(), None, "{}", ip.address);
+    }
+    assert!(terms.dns.len() <= 64 && terms.search.len() <= 64);
+    let answer = Answer::Lease(Box::new(Held {
+        ipv4: None,
+        ipv6: Some((granted, String::from("BOUND"))),
+    }));
+    assert_eq!(
+        Answer::parse(answer.to_line().as_bytes()).as_ref(),
+        Ok(&answer)
+    );
+}
+
+/// A DHCPv6 client in each state that hears something.
+fn clients6() -> Vec<Client6<fn() -> u32>> {
+    let identity = || client6::Identity {
+        duid: DUID.to_vec(),
+        iaid: 7,
+        prefix: Some(56),
+        rapid_commit: true,
+        request: vec![23, 24],
+        options: Vec::new(),
+    };
+    let policy = client6::Policy {
+        delay: Duration::ZERO,
+        ..client6::Policy::default()
+    };
+    let time = Time::from_millis(0);
+    let random: fn() -> u32 = || 9;
+    let lease = |delegated: bool| Lease6 {
+        terms: Terms6 {
+            server: vec![0, 1, 0, 1, 9, 9],
+            address: Some((ADDRESS6, SPAN)),
+            prefix: delegated.then_some((Cidr::host(ADDRESS6.into()), SPAN)),
+            t1: 50,
+            t2: 80,
+            dns: Vec::new(),
+            search: Vec::new(),
+        },
+        since: time,
+    };
+    let again = |delegated: bool, held: bool| {
+        let lease = lease(delegated);
+        let mut client = Client6::confirm(identity(), policy, random, lease, held, time);
+        client.handle_timeout(time);
+        client
+    };
+    vec![
+        Client6::start(identity(), policy, random, time),
+        Client6::inform(identity(), policy, random, time),
+        again(false, true),
+        again(false, false),
+        again(true, true),
+        again(true, false),
+    ]
+}
+
 /// A line on the control socket, from either side.
 ///
 /// # Panics
@@ -149,6 +262,9 @@ pub fn control(data: &[u8]) {
 /// Where a promise does not hold.
 pub fn state(data: &[u8]) {
     let Ok(json) = Json::parse(data) else { return };
+    if let Ok(record) = Record6::from_json(&json) {
+        state6(&record);
+    }
     let Ok(record) = Record::from_json(&json) else {
         return;
     };
@@ -163,6 +279,19 @@ pub fn state(data: &[u8]) {
     }
 }
 
+fn state6(record: &Record6) {
+    let again = Record6::from_json(&Json::from(record.to_json()));
+    assert_eq!(again.as_ref(), Ok(record), "what was read can be written");
+    for boot in [record.place.boot.clone(), String::from("another")] {
+        for now in [0, 1, u64::MAX] {
+            let mut record = record.clone();
+            record.settle(&boot, Time::from_millis(now), now);
+            let _ = (record.lease.t1(), record.lease.t2(), record.lease.expiry());
+            let _ = record.lease.left(Time::from_millis(now));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -172,8 +301,9 @@ mod tests {
     #[test]
     fn every_corpus_is_read() {
         type Reads = fn(&[u8]);
-        let surfaces: [(&str, Reads); 3] = [
+        let surfaces: [(&str, Reads); 4] = [
             ("dhcp_packet", super::packet),
+            ("dhcp6_packet", super::packet6),
             ("dhcp_control", super::control),
             ("dhcp_state", super::state),
         ];

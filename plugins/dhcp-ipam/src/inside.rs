@@ -23,7 +23,7 @@ pub(crate) struct Inside {
     pub(crate) cookie: Option<u64>,
     pub(crate) link: Link,
     pub(crate) mac: Mac,
-    rtnl: Rtnl,
+    pub(crate) rtnl: Rtnl,
 }
 
 impl Inside {

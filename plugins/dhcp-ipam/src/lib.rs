@@ -1,19 +1,25 @@
 //! `dhcp-ipam`: addresses from a DHCP server, kept alive by a daemon that is this same program.
 
 mod client;
+mod client6;
 mod config;
 mod control;
 #[cfg(any(test, fuzzing))]
 pub mod corpus;
 mod daemon;
+mod dual;
 mod duid;
 mod inside;
+mod inside6;
 mod lease;
+mod lease6;
 mod plugin;
 mod random;
 mod reach;
 mod record;
+mod record6;
 mod socket;
+mod socket6;
 mod store;
 mod time;
 mod wire;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use cni_common::addr::Cidr;
+use cni_common::addr::{Cidr, Family};
 use cni_common::attach::check::{drift, listed};
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error};
@@ -17,11 +17,12 @@ use cni_common::result::Attachment;
 use cni_common::version::SpecVersion;
 
 use crate::config::Config;
-use crate::control::{Answer, Request};
+use crate::control::{Add, Answer, Held, Request};
 use crate::inside::Inside;
-use crate::lease::Terms;
 use crate::reach;
-use crate::store::Store;
+use crate::record::Record;
+use crate::record6::{Mode, Record6};
+use crate::store::{Kept, Store};
 
 /// For what needs no server.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,35 +40,43 @@ impl Plugin for DhcpIpam {
 
     fn add(&self, call: &Call<Config>) -> Result<Attachment, Error> {
         call.netns()?;
-        let mac = Inside::open(&call.netns_path, &call.ifname)?.mac;
+        let config = &call.config;
+        let inside = Inside::open(&call.netns_path, &call.ifname)?;
         let owner = call.owner();
-        let request = Request::Add {
-            settings: call.config.settings(&owner, mac),
+        let families = &config.families;
+        let ipv6 = families.ipv6.as_ref();
+        if let Some(ipv6) = ipv6 {
+            inside.prepare_ipv6(ipv6, config.wishes)?;
+        }
+        let request = Request::Add(Box::new(Add {
+            settings: families.ipv4.then(|| config.settings(&owner, inside.mac)),
+            ipv6: ipv6.map(|ipv6| ipv6.settings(&owner, config.on_change.clone(), config.wishes)),
             owner,
             netns: call.netns_path.clone(),
-            timeout_secs: call.config.timeout_secs,
-            inform: call.config.inform,
-        };
+            require: families.require,
+            grace_secs: families.grace_secs,
+            timeout_secs: config.timeout_secs,
+            inform: config.inform,
+        }));
+        // Nothing here keeps the namespace alive.
+        drop(inside);
         // The daemon gives up first, and says why.
-        let patience = Duration::from_secs(u64::from(call.config.timeout_secs)) + PATIENCE;
-        let (terms, _) = lease(ask(&call.config, &request, patience)?)?;
-        Ok(terms.to_attachment(call.config.wishes))
+        let patience = Duration::from_secs(u64::from(config.timeout_secs)) + PATIENCE;
+        let held = held(ask(config, &request, patience)?)?;
+        let mut attachment = match &held.ipv4 {
+            Some((terms, _)) => terms.to_attachment(config.wishes),
+            None => Attachment::default(),
+        };
+        if let Some((granted, _)) = &held.ipv6 {
+            let prefix = ipv6.map_or(128, |ipv6| ipv6.prefix);
+            granted.add_to(&mut attachment, prefix, config.wishes);
+        }
+        Ok(attachment)
     }
 
     fn check(&self, call: &Call<Config>) -> Result<(), Error> {
         let previous = call.required_previous()?;
-        let cidr = match call.config.inform {
-            Some(cidr) => cidr,
-            None => leased(call)?,
-        };
-        if !previous.ips.iter().any(|ip| ip.address == cidr) {
-            let found: Vec<String> = previous
-                .ips
-                .iter()
-                .map(|ip| ip.address.to_string())
-                .collect();
-            return Err(drift("prevResult.ips", cidr, found.join(", ")));
-        }
+        let wanted = expected(call, previous)?;
         let mut rtnl = call
             .netns()?
             .run(Rtnl::open)
@@ -77,11 +86,13 @@ impl Plugin for DhcpIpam {
         let link =
             link.ok_or_else(|| drift("interface in the container", &call.ifname, "nothing"))?;
         let addresses = rtnl.addresses(&link).map_err(Cause::cause)?;
-        if addresses.iter().any(|address| address.cidr == cidr) {
-            return Ok(());
+        for cidr in wanted {
+            if !addresses.iter().any(|address| address.cidr == cidr) {
+                let what = format!("address on {}", link.name);
+                return Err(drift(&what, cidr, listed(&addresses)));
+            }
         }
-        let what = format!("address on {}", link.name);
-        Err(drift(&what, cidr, listed(&addresses)))
+        Ok(())
     }
 
     fn del(&self, call: &DelCall<Config>) -> Result<(), Error> {
@@ -153,18 +164,71 @@ fn ask(config: &Config, request: &Request, patience: Duration) -> Result<Answer,
     }
 }
 
-/// The address that the daemon keeps for the container.
-fn leased(call: &Call<Config>) -> Result<Cidr, Error> {
-    let (terms, state) = lease(ask(&call.config, &Request::Show(call.owner()), PATIENCE)?)?;
-    if ["BOUND", "RENEWING", "REBINDING"].contains(&state.as_str()) {
-        return Ok(terms.cidr());
+/// The addresses that the container is to have: those of its leases, which the result must have as well, and those of the
+/// result that the kernel made.
+fn expected(call: &Call<Config>, previous: &Attachment) -> Result<Vec<Cidr>, Error> {
+    let families = &call.config.families;
+    let recorded = |family: Family| -> Vec<Cidr> {
+        let ips = previous.ips.iter().map(|ip| ip.address);
+        ips.filter(|cidr| cidr.family() == family).collect()
+    };
+    let (v4, v6) = (recorded(Family::V4), recorded(Family::V6));
+    // Where the kernel alone sees to IPv6, or the address was given by other means, the daemon knows nothing of it.
+    let ipv6 = families.ipv6.as_ref();
+    let by_kernel = ipv6.is_some_and(|ipv6| ipv6.mode != Mode::Dhcp) && !v6.is_empty();
+    let leased4 = families.ipv4 && call.config.inform.is_none();
+    let held = match ask(&call.config, &Request::Show(call.owner()), PATIENCE) {
+        Ok(answer) => held(answer)?,
+        Err(_) if !leased4 && (ipv6.is_none() || by_kernel) => Held::default(),
+        Err(_) if v4.is_empty() && by_kernel => Held::default(),
+        Err(error) => return Err(error),
+    };
+    let mut all = Vec::new();
+    match &held.ipv4 {
+        Some((terms, state)) if leased4 => {
+            require_held(state)?;
+            all.push(terms.cidr());
+        }
+        None if leased4 && !v4.is_empty() => require_held("nothing")?,
+        _ => {}
+    }
+    all.extend(call.config.inform);
+    match (&held.ipv6, ipv6) {
+        (Some((granted, state)), Some(ipv6)) => {
+            require_held(state)?;
+            all.extend(granted.addresses(ipv6.prefix));
+        }
+        (None, Some(_)) if by_kernel => all.extend(v6.iter().copied()),
+        (None, Some(_)) if !v6.is_empty() => require_held("nothing")?,
+        _ => {}
+    }
+    for cidr in &all {
+        let recorded = match cidr.family() {
+            Family::V4 => &v4,
+            Family::V6 => &v6,
+        };
+        // One that came after the ADD was answered is in no result.
+        let late = recorded.is_empty() && ipv6.is_some();
+        if !late && !recorded.contains(cidr) {
+            let found: Vec<String> = v4.iter().chain(&v6).map(ToString::to_string).collect();
+            return Err(drift("prevResult.ips", cidr, found.join(", ")));
+        }
+    }
+    Ok(all)
+}
+
+/// Whether a state is one in which a lease holds.
+fn require_held(state: &str) -> Result<(), Error> {
+    const HOLDS: [&str; 4] = ["BOUND", "CONFIRMING", "RENEWING", "REBINDING"];
+    if HOLDS.contains(&state) {
+        return Ok(());
     }
     Err(drift("the state of the lease", "BOUND", state))
 }
 
-fn lease(answer: Answer) -> Result<(Terms, String), Error> {
+fn held(answer: Answer) -> Result<Held, Error> {
     match answer {
-        Answer::Lease { terms, state } => Ok((terms, state)),
+        Answer::Lease(held) => Ok(*held),
         Answer::Done | Answer::List(_) | Answer::Text(_) | Answer::Failed { .. } => {
             Err(Error::new(
                 Code::Io,
@@ -180,7 +244,7 @@ fn end(config: &Config, store: &Store, owner: &Owner) -> Result<(), Error> {
     if let Some(stream) = reach::dial(&config.socket)? {
         return reach::ask(stream, &request, PATIENCE).map(drop);
     }
-    if store.read(owner).is_none() {
+    if store.read::<Record>(owner).is_none() && store.read::<Record6>(owner).is_none() {
         return Ok(());
     }
     ask(config, &request, PATIENCE).map(drop)
@@ -188,9 +252,10 @@ fn end(config: &Config, store: &Store, owner: &Owner) -> Result<(), Error> {
 
 /// Leaves word for the next daemon that a lease is to be given back.
 fn queue(config: &Config, store: &Store, owner: &Owner) -> Result<(), Error> {
-    let Some(record) = store.read(owner) else {
+    let (v4, v6) = (store.read::<Record>(owner), store.read::<Record6>(owner));
+    if v4.is_none() && v6.is_none() {
         return Ok(());
-    };
+    }
     // A daemon that starts meanwhile would write over it; one that was just killed takes a moment to be gone.
     let Some(_lock) = reach::lock_soon(&config.socket)? else {
         log::warning(format_args!(
@@ -198,15 +263,20 @@ fn queue(config: &Config, store: &Store, owner: &Owner) -> Result<(), Error> {
         ));
         return Ok(());
     };
-    if let Err(error) = store.mark_released(&record) {
+    let v4 = v4.map_or(Ok(()), |record| store.mark_released(&record));
+    let v6 = v6.map_or(Ok(()), |record| store.mark_released(&record));
+    for error in [v4, v6].into_iter().filter_map(Result::err) {
         log::warning(format_args!("{error}; the lease ends by itself"));
     }
     Ok(())
 }
 
 fn has_any(store: &Store, network: &NetworkName) -> Result<bool, Error> {
-    let all = store.all()?;
-    Ok(all.iter().any(|record| record.owner.network == *network))
+    fn any<K: Kept>(store: &Store, network: &NetworkName) -> Result<bool, Error> {
+        let all = store.all::<K>()?;
+        Ok(all.iter().any(|record| record.owner().network == *network))
+    }
+    Ok(any::<Record>(store, network)? || any::<Record6>(store, network)?)
 }
 
 /// Whether a directory can be written, or made where it is not there.

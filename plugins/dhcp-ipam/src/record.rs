@@ -69,7 +69,7 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Held => "held",
             Self::Lost => "lost",
@@ -77,7 +77,7 @@ impl Standing {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, Invalid> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
         [Self::Held, Self::Lost, Self::Released]
             .into_iter()
             .find(|standing| standing.as_str() == text)
@@ -87,7 +87,8 @@ impl Standing {
     }
 }
 
-fn number(value: u64) -> Json {
+/// A number that may be larger than 32 bits, as JSON.
+pub(crate) fn number(value: u64) -> Json {
     Json::Number(value.into())
 }
 
@@ -249,7 +250,7 @@ fn address(object: &Object<'_>, key: &str) -> Option<Ipv4Addr> {
 }
 
 /// A number that may be larger than 32 bits.
-fn large(object: &Object<'_>, key: &str) -> Option<u64> {
+pub(crate) fn large(object: &Object<'_>, key: &str) -> Option<u64> {
     let value: Value<'_> = object.get(key)?;
     match value.json() {
         Json::Number(number) => number.as_u64(),
@@ -276,15 +277,58 @@ pub(crate) fn about(owner: &Owner) -> ObjectWriter {
         .with("ifname", owner.ifname.as_str())
 }
 
+impl Place {
+    /// Adds it to a document.
+    pub(crate) fn write(&self, document: ObjectWriter) -> ObjectWriter {
+        document
+            .with("netns", self.netns.as_str())
+            // As text: readers in other languages take numbers for floating point.
+            .with_some("cookie", self.cookie.map(|cookie| cookie.to_string()))
+            .with("boot", self.boot.as_str())
+            .with("mac", self.mac.to_string())
+            .with_some("mtu", self.mtu)
+    }
+
+    pub(crate) fn read(object: &Object<'_>) -> Option<Self> {
+        Some(Self {
+            netns: object.text("netns")?.to_owned(),
+            cookie: large(object, "cookie"),
+            boot: object.text("boot")?.to_owned(),
+            mac: object.parse("mac")?,
+            mtu: object.unsigned("mtu", u32::MAX),
+        })
+    }
+}
+
+/// Reads a document of our version.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn read_versioned<T>(
+    json: &Json,
+    read: impl FnOnce(&Object<'_>) -> Option<T>,
+) -> Result<T, Error> {
+    let problems = Problems::default();
+    let object = Object::root(json, &problems)?;
+    match object.unsigned("version", u32::MAX) {
+        Some(VERSION) => {}
+        other => {
+            let found = other.map_or_else(|| String::from("none"), |n| n.to_string());
+            return Err(Error::new(
+                Code::Decode,
+                format!("is of version {found}, and this release reads {VERSION}"),
+            ));
+        }
+    }
+    let record = read(&object);
+    problems.finish()?;
+    record.ok_or_else(|| Error::new(Code::Decode, "is not complete"))
+}
+
 impl Record {
     pub(crate) fn to_json(&self) -> ObjectWriter {
-        about(&self.owner)
-            .with("netns", self.place.netns.as_str())
-            // As text: readers in other languages take numbers for floating point.
-            .with_some("cookie", self.place.cookie.map(|cookie| cookie.to_string()))
-            .with("boot", self.place.boot.as_str())
-            .with("mac", self.place.mac.to_string())
-            .with_some("mtu", self.place.mtu)
+        self.place
+            .write(about(&self.owner))
             .with("settings", self.settings.to_json())
             .with("lease", self.lease.terms.to_json())
             .with("since", number(self.wall))
@@ -298,33 +342,13 @@ impl Record {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn from_json(json: &Json) -> Result<Self, Error> {
-        let problems = Problems::default();
-        let object = Object::root(json, &problems)?;
-        match object.unsigned("version", u32::MAX) {
-            Some(VERSION) => {}
-            other => {
-                let found = other.map_or_else(|| String::from("none"), |n| n.to_string());
-                return Err(Error::new(
-                    Code::Decode,
-                    format!("is of version {found}, and this release reads {VERSION}"),
-                ));
-            }
-        }
-        let record = Self::read(&object);
-        problems.finish()?;
-        record.ok_or_else(|| Error::new(Code::Decode, "is not complete"))
+        read_versioned(json, Self::read)
     }
 
     fn read(object: &Object<'_>) -> Option<Self> {
         Some(Self {
             owner: read_owner(object)?,
-            place: Place {
-                netns: object.text("netns")?.to_owned(),
-                cookie: large(object, "cookie"),
-                boot: object.text("boot")?.to_owned(),
-                mac: object.parse("mac")?,
-                mtu: object.unsigned("mtu", u32::MAX),
-            },
+            place: Place::read(object)?,
             settings: Rc::new(Settings::read(&object.object("settings")?)?),
             lease: Lease::new(
                 Terms::read(&object.object("lease")?)?,

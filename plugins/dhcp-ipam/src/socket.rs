@@ -15,15 +15,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use cni_common::addr::Mac;
 use libc::{
-    BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_MSH,
-    BPF_RET, BPF_W,
+    BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD,
+    BPF_LDX, BPF_MSH, BPF_RET, BPF_W,
 };
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
 };
 
-use crate::wire::{CLIENT_PORT, SERVER_PORT};
+use crate::wire::{CLIENT_PORT, SERVER_PORT, nd};
 
 /// What a packet socket hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,32 +52,13 @@ impl PacketSocket {
         let socket = Self { fd };
         let protocol = match hears {
             Hears::Dhcp(mac) => {
-                socket.attach(&mut filter(mac))?;
+                attach(&socket.fd, &mut filter(mac))?;
                 libc::ETH_P_IP
             }
             Hears::Arp => libc::ETH_P_ARP,
         };
         socket.bind(index, protocol)?;
         Ok(socket)
-    }
-
-    fn attach(&self, steps: &mut [libc::sock_filter]) -> io::Result<()> {
-        let program = libc::sock_fprog {
-            len: u16::try_from(steps.len()).map_err(io::Error::other)?,
-            filter: steps.as_mut_ptr(),
-        };
-        // SAFETY: `program` and its steps live until the call returns; the kernel copies them.
-        let done = unsafe {
-            libc::setsockopt(
-                self.fd.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ATTACH_FILTER,
-                (&raw const program).cast(),
-                length_of::<libc::sock_fprog>(),
-            )
-        };
-        Errno::result(done)?;
-        Ok(())
     }
 
     fn bind(&self, index: u32, protocol: i32) -> io::Result<()> {
@@ -118,6 +99,26 @@ impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Lets a socket hear only what a filter lets pass.
+pub(crate) fn attach(fd: impl AsFd, steps: &mut [libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(steps.len()).map_err(io::Error::other)?,
+        filter: steps.as_mut_ptr(),
+    };
+    // SAFETY: `program` and its steps live until the call returns; the kernel copies them.
+    let done = unsafe {
+        libc::setsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            length_of::<libc::sock_fprog>(),
+        )
+    };
+    Errno::result(done)?;
+    Ok(())
 }
 
 /// A UDP socket at the client's port of an address that the link has; the kernel then also answers no server that the
@@ -172,14 +173,47 @@ fn length_of<T>() -> libc::socklen_t {
     libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0)
 }
 
-/// Frames with an unfragmented UDP datagram for the client's port, and our address in `chaddr`.
-fn filter(mac: Mac) -> [libc::sock_filter; 15] {
-    let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
+fn step(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+    libc::sock_filter {
         code: u16::try_from(code).unwrap_or(0),
         jt,
         jf,
         k,
-    };
+    }
+}
+
+/// For a raw `ICMPv6` socket: router advertisements, and neighbour solicitations and advertisements, that came through no
+/// router.
+pub(crate) fn neighbours() -> [libc::sock_filter; 7] {
+    /// `SKF_NET_OFF`, linux/filter.h: offsets from here on count from the IP header.
+    const NETWORK: u32 = 0xfff0_0000;
+    let kind =
+        |on: u8, off: u8, number: u8| step(BPF_JMP | BPF_JEQ | BPF_K, on, off, u32::from(number));
+    [
+        // The hop limit (RFC 4861, 6.1.2).
+        step(BPF_LD | BPF_B | BPF_ABS, 0, 0, NETWORK | 7),
+        kind(0, 3, 255),
+        // The message's type: from the first to the last of three.
+        step(BPF_LD | BPF_B | BPF_ABS, 0, 0, 0),
+        step(
+            BPF_JMP | BPF_JGE | BPF_K,
+            0,
+            1,
+            u32::from(nd::ROUTER_ADVERTISEMENT),
+        ),
+        step(
+            BPF_JMP | BPF_JGT | BPF_K,
+            0,
+            1,
+            u32::from(nd::NEIGHBOR_ADVERTISEMENT),
+        ),
+        step(BPF_RET | BPF_K, 0, 0, 0),
+        step(BPF_RET | BPF_K, 0, 0, u32::MAX),
+    ]
+}
+
+/// Frames with an unfragmented UDP datagram for the client's port, and our address in `chaddr`.
+fn filter(mac: Mac) -> [libc::sock_filter; 15] {
     // In two pieces, as many bytes as can be compared at once.
     let [first @ .., fifth, sixth] = mac.0;
     // So many steps on, to the one before the last, which takes nothing.

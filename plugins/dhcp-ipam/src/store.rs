@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use cni_common::code::Code;
 use cni_common::error::{Error, Step};
-use cni_common::json::Json;
+use cni_common::json::{Json, ObjectWriter};
 use cni_common::log;
 use cni_common::owner::Owner;
 
 use crate::record::{Record, Standing};
+use crate::record6::Record6;
 
 /// Where the files are when the configuration does not say.
 pub(crate) const DIRECTORY: &str = "/var/lib/cni/dhcp-ipam";
@@ -30,6 +31,64 @@ enum Lasting {
     Kill,
     /// The machine.
     PowerFailure,
+}
+
+/// What has a file of its own.
+pub(crate) trait Kept: Sized {
+    /// What its files' names end with, after a hash.
+    const SUFFIX: &str;
+
+    fn owner(&self) -> &Owner;
+    /// The same, being given back.
+    fn released(&self) -> Self;
+    fn to_json(&self) -> ObjectWriter;
+    fn from_json(json: &Json) -> Result<Self, Error>;
+}
+
+impl Kept for Record {
+    const SUFFIX: &str = ".json";
+
+    fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    fn released(&self) -> Self {
+        Self {
+            standing: Standing::Released,
+            ..self.clone()
+        }
+    }
+
+    fn to_json(&self) -> ObjectWriter {
+        self.to_json()
+    }
+
+    fn from_json(json: &Json) -> Result<Self, Error> {
+        Self::from_json(json)
+    }
+}
+
+impl Kept for Record6 {
+    const SUFFIX: &str = ".v6.json";
+
+    fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    fn released(&self) -> Self {
+        Self {
+            standing: Standing::Released,
+            ..self.clone()
+        }
+    }
+
+    fn to_json(&self) -> ObjectWriter {
+        self.to_json()
+    }
+
+    fn from_json(json: &Json) -> Result<Self, Error> {
+        Self::from_json(json)
+    }
 }
 
 /// The directory of the lease files.
@@ -88,27 +147,24 @@ impl Store {
         }
     }
 
-    fn file(&self, owner: &Owner) -> PathBuf {
-        self.directory.join(format!("{:016x}.json", owner.hash()))
+    fn file<K: Kept>(&self, owner: &Owner) -> PathBuf {
+        let (hash, suffix) = (owner.hash(), K::SUFFIX);
+        self.directory.join(format!("{hash:016x}{suffix}"))
     }
 
     /// Writes a lease; it is on the disk when this returns.
-    pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
+    pub(crate) fn write<K: Kept>(&self, record: &K) -> Result<(), Error> {
         self.replace(record, Lasting::PowerFailure)
     }
 
     /// Says that a lease is being given back: who finds the file gives it back once more, and goes on with it no more.
-    pub(crate) fn mark_released(&self, record: &Record) -> Result<(), Error> {
-        let record = Record {
-            standing: Standing::Released,
-            ..record.clone()
-        };
+    pub(crate) fn mark_released<K: Kept>(&self, record: &K) -> Result<(), Error> {
         // After a power failure there is no interface to give it back from.
-        self.replace(&record, Lasting::Kill)
+        self.replace(&record.released(), Lasting::Kill)
     }
 
-    fn replace(&self, record: &Record, lasting: Lasting) -> Result<(), Error> {
-        let path = self.file(&record.owner);
+    fn replace<K: Kept>(&self, record: &K, lasting: Lasting) -> Result<(), Error> {
+        let path = self.file::<K>(record.owner());
         let doing = || format!("write {}", path.display());
         let new = path.with_extension("new");
         let text = Json::from(record.to_json()).to_pretty();
@@ -136,15 +192,15 @@ impl Store {
     }
 
     /// Reads the lease of an attachment; `None` where there is none that can be read.
-    pub(crate) fn read(&self, owner: &Owner) -> Option<Record> {
-        let record = read(&self.file(owner))?;
+    pub(crate) fn read<K: Kept>(&self, owner: &Owner) -> Option<K> {
+        let record = read::<K>(&self.file::<K>(owner))?;
         // Two names with one hash, or a file that somebody put there.
-        (record.owner == *owner).then_some(record)
+        (record.owner() == owner).then_some(record)
     }
 
     /// Removes the lease of an attachment, where there is one.
-    pub(crate) fn remove(&self, owner: &Owner) -> Result<(), Error> {
-        let path = self.file(owner);
+    pub(crate) fn remove<K: Kept>(&self, owner: &Owner) -> Result<(), Error> {
+        let path = self.file::<K>(owner);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(error).step(|| format!("remove {}", path.display()))
@@ -154,19 +210,23 @@ impl Store {
     }
 
     /// All leases; a file that cannot be read is passed over with a warning, and stays.
-    pub(crate) fn all(&self) -> Result<Vec<Record>, Error> {
+    pub(crate) fn all<K: Kept>(&self) -> Result<Vec<K>, Error> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error).step(|| format!("read {}", self.directory.display())),
         };
         let paths = entries.flatten().map(|entry| entry.path());
-        let leases = paths.filter(|path| path.extension().is_some_and(|end| end == "json"));
+        let leases = paths.filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let stem = name.and_then(|name| name.strip_suffix(K::SUFFIX));
+            stem.is_some_and(|stem| !stem.contains('.'))
+        });
         Ok(leases.filter_map(|path| read(&path)).collect())
     }
 }
 
-fn read(path: &Path) -> Option<Record> {
+fn read<K: Kept>(path: &Path) -> Option<K> {
     let warn = |why: &dyn core::fmt::Display| {
         log::warning(format_args!("{}: {why}", path.display()));
     };
@@ -184,7 +244,7 @@ fn read(path: &Path) -> Option<Record> {
         }
         Ok(_) => {}
     }
-    let parsed = Json::parse(&bytes).and_then(|json| Record::from_json(&json));
+    let parsed = Json::parse(&bytes).and_then(|json| K::from_json(&json));
     match parsed {
         Ok(record) => Some(record),
         Err(error) => {

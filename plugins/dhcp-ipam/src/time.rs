@@ -7,6 +7,9 @@ use core::time::Duration;
 pub(crate) struct Time(u64);
 
 impl Time {
+    /// What does not come.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
     /// So many milliseconds after boot.
     pub(crate) fn from_millis(millis: u64) -> Self {
         Self(millis)
@@ -26,7 +29,7 @@ impl Time {
     /// So many seconds later; all ones is never (RFC 2131, 3.3).
     pub(crate) fn after_secs(self, seconds: u32) -> Self {
         if seconds == u32::MAX {
-            return Self(u64::MAX);
+            return Self::NEVER;
         }
         self.after(Duration::from_secs(u64::from(seconds)))
     }

@@ -2,11 +2,17 @@
 #![cfg(test)]
 
 mod daemon;
+mod dual;
 mod events;
 mod killed;
 mod life;
+mod life6;
 mod many;
 mod servers;
+mod servers6;
+mod slaac;
 mod terms;
 mod trouble;
+mod trouble6;
 mod world;
+mod world6;

@@ -1,6 +1,7 @@
 //! The keys under `ipam`, those of the Go plugin among them.
 
 mod address;
+pub(crate) mod ipv6;
 mod options;
 mod registry;
 
@@ -18,6 +19,7 @@ use crate::lease::Wishes;
 use crate::record::{Settings, program, unhex};
 use crate::store;
 use crate::wire::code;
+use ipv6::Families;
 
 /// Where the daemon listens when the configuration does not say.
 pub(crate) const SOCKET: &str = "/run/cni/dhcp.sock";
@@ -67,8 +69,9 @@ pub(crate) struct Config {
     options: Vec<(u8, Vec<u8>)>,
     request: Vec<u8>,
     probe_millis: u32,
-    on_change: Option<String>,
+    pub(crate) on_change: Option<String>,
     pub(crate) wishes: Wishes,
+    pub(crate) families: Families,
 }
 
 impl Default for Config {
@@ -85,6 +88,7 @@ impl Default for Config {
             probe_millis: PROBE,
             on_change: None,
             wishes: Wishes::default(),
+            families: Families::default(),
         }
     }
 }
@@ -123,6 +127,7 @@ impl Configuration for Config {
                     .filter(|metric| *metric != 0),
                 no_default_route: ipam.flag("noDefaultRoute"),
             },
+            families: Families::read(&ipam),
         };
         config.take_client_id();
         // The largest that an Ethernet frame holds, less IP's and UDP's headers.

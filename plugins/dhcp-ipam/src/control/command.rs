@@ -80,7 +80,7 @@ fn ask(command: &str, arguments: &[String]) -> Result<String, Error> {
         Answer::List(list) if command == "show" => Ok(list.iter().map(in_full).collect()),
         Answer::Text(text) => Ok(text),
         Answer::List(list) => Ok(table(&list)),
-        Answer::Done | Answer::Lease { .. } | Answer::Failed { .. } => Ok(String::new()),
+        Answer::Done | Answer::Lease(_) | Answer::Failed { .. } => Ok(String::new()),
     }
 }
 

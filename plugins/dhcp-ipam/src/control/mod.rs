@@ -10,8 +10,11 @@ use cni_common::ident::{ContainerId, IfName, NetworkName};
 use cni_common::json::{Json, Object, ObjectWriter, Problems};
 use cni_common::owner::Owner;
 
+use crate::dual::Require;
 use crate::lease::Terms;
+use crate::lease6::Granted6;
 use crate::record::{self, Settings, VERSION, read_owner};
+use crate::record6::Settings6;
 
 /// The longest line: a GC with ten thousand valid attachments has about as much.
 pub(crate) const LONGEST: usize = 1 << 20;
@@ -19,15 +22,8 @@ pub(crate) const LONGEST: usize = 1 << 20;
 /// A question to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// A lease for an attachment, within so many seconds.
-    Add {
-        owner: Owner,
-        netns: String,
-        settings: Settings,
-        timeout_secs: u32,
-        /// An address that it has by other means.
-        inform: Option<Cidr>,
-    },
+    /// Leases for an attachment.
+    Add(Box<Add>),
     /// The end of an attachment.
     Del(Owner),
     /// What is known of an attachment.
@@ -46,13 +42,30 @@ pub(crate) enum Request {
     Watch,
 }
 
+/// What an ADD asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Add {
+    pub(crate) owner: Owner,
+    pub(crate) netns: String,
+    /// What is wanted of IPv4, and of IPv6.
+    pub(crate) settings: Option<Settings>,
+    pub(crate) ipv6: Option<Settings6>,
+    pub(crate) require: Require,
+    /// How long a family that is not required is waited for.
+    pub(crate) grace_secs: u32,
+    /// How long all is waited for.
+    pub(crate) timeout_secs: u32,
+    /// An IPv4 address that it has by other means.
+    pub(crate) inform: Option<Cidr>,
+}
+
 /// The daemon's answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     /// Done.
     Done,
-    /// A lease, and the state it is in.
-    Lease { terms: Terms, state: String },
+    /// What an attachment has.
+    Lease(Box<Held>),
     /// Attachments, as people see them.
     List(Vec<Json>),
     /// Text.
@@ -61,11 +74,18 @@ pub(crate) enum Answer {
     Failed { code: u32, message: String },
 }
 
+/// What an attachment has of each family, and the state it is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) ipv4: Option<(Terms, String)>,
+    pub(crate) ipv6: Option<(Granted6, String)>,
+}
+
 impl Request {
     /// What is asked for, in a word.
     pub(crate) fn word(&self) -> &'static str {
         match self {
-            Self::Add { .. } => "add",
+            Self::Add(_) => "add",
             Self::Del(_) => "del",
             Self::Show(_) => "show",
             Self::Gc { .. } => "gc",
@@ -80,7 +100,7 @@ impl Request {
     /// The namespace that it is about.
     pub(crate) fn netns(&self) -> Option<&str> {
         match self {
-            Self::Add { netns, .. } => Some(netns),
+            Self::Add(add) => Some(&add.netns),
             Self::Del(_)
             | Self::Show(_)
             | Self::Gc { .. }
@@ -100,17 +120,14 @@ impl Request {
                 .with("do", self.word())
         };
         let json = match self {
-            Self::Add {
-                owner,
-                netns,
-                settings,
-                timeout_secs,
-                inform,
-            } => begin(owner)
-                .with("netns", netns.as_str())
-                .with("timeoutSecs", *timeout_secs)
-                .with_some("inform", inform.map(|cidr| cidr.to_string()))
-                .with("settings", settings.to_json()),
+            Self::Add(add) => begin(&add.owner)
+                .with("netns", add.netns.as_str())
+                .with("timeoutSecs", add.timeout_secs)
+                .with("graceSecs", add.grace_secs)
+                .with("require", add.require.as_str())
+                .with_some("inform", add.inform.map(|cidr| cidr.to_string()))
+                .with_some("settings", add.settings.as_ref().map(Settings::to_json))
+                .with_some("ipv6", add.ipv6.as_ref().map(Settings6::to_json)),
             Self::Del(owner) | Self::Show(owner) | Self::Renew(owner) | Self::Describe(owner) => {
                 begin(owner)
             }
@@ -146,13 +163,7 @@ impl Request {
 
     fn read(object: &Object<'_>) -> Option<Self> {
         match object.text("do")? {
-            "add" => Some(Self::Add {
-                owner: read_owner(object)?,
-                netns: object.text("netns")?.to_owned(),
-                settings: Settings::read(&object.object("settings")?)?,
-                timeout_secs: object.unsigned("timeoutSecs", 600)?,
-                inform: object.parse("inform"),
-            }),
+            "add" => Some(Self::Add(Box::new(Add::read(object)?))),
             "del" => Some(Self::Del(read_owner(object)?)),
             "show" => Some(Self::Show(read_owner(object)?)),
             "renew" => Some(Self::Renew(read_owner(object)?)),
@@ -190,9 +201,20 @@ impl Answer {
         let begin = ObjectWriter::default().with("version", VERSION);
         let json = match self {
             Self::Done => begin.with("done", Json::Bool(true)),
-            Self::Lease { terms, state } => begin
-                .with("lease", terms.to_json())
-                .with("state", state.as_str()),
+            Self::Lease(held) => {
+                let ipv4 = held
+                    .ipv4
+                    .as_ref()
+                    .map(|(terms, state)| terms.to_json().with("state", state.as_str()));
+                let ipv6 = held
+                    .ipv6
+                    .as_ref()
+                    .map(|(granted, state)| granted.to_json().with("state", state.as_str()));
+                begin
+                    .with("held", Json::Bool(true))
+                    .with_some("ipv4", ipv4)
+                    .with_some("ipv6", ipv6)
+            }
             Self::List(list) => begin.with("leases", Json::Array(list.clone())),
             Self::Text(text) => begin.with("text", text.as_str()),
             Self::Failed { code, message } => {
@@ -225,11 +247,9 @@ impl Answer {
             let message = object.text("message").unwrap_or_default();
             return Err(Error::new(known(code), message));
         }
-        if let Some(lease) = object.object("lease") {
-            return Ok(Self::Lease {
-                terms: Terms::read(&lease).ok_or_else(strange)?,
-                state: object.text("state").unwrap_or_default().to_owned(),
-            });
+        if object.flag("held") {
+            let held = Held::read(&object).map(Box::new);
+            return held.map(Self::Lease).ok_or_else(strange);
         }
         if let Some(list) = object.get("leases") {
             let items = list.items();
@@ -244,6 +264,47 @@ impl Answer {
             return Ok(Self::Done);
         }
         Err(strange())
+    }
+}
+
+impl Add {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let settings = match object.object("settings") {
+            Some(settings) => Some(Settings::read(&settings)?),
+            None => None,
+        };
+        let ipv6 = match object.object("ipv6") {
+            Some(settings) => Some(Settings6::read(&settings)?),
+            None => None,
+        };
+        let require = match object.text("require") {
+            Some(text) => Require::parse(text)?,
+            None => Require::All,
+        };
+        Some(Self {
+            owner: read_owner(object)?,
+            netns: object.text("netns")?.to_owned(),
+            settings,
+            ipv6,
+            require,
+            grace_secs: object.unsigned("graceSecs", 600).unwrap_or(0),
+            timeout_secs: object.unsigned("timeoutSecs", 600)?,
+            inform: object.parse("inform"),
+        })
+    }
+}
+
+impl Held {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let state = |of: &Object<'_>| of.text("state").unwrap_or_default().to_owned();
+        let mut held = Self::default();
+        if let Some(ipv4) = object.object("ipv4") {
+            held.ipv4 = Some((Terms::read(&ipv4)?, state(&ipv4)));
+        }
+        if let Some(ipv6) = object.object("ipv6") {
+            held.ipv6 = Some((Granted6::read(&ipv6)?, state(&ipv6)));
+        }
+        Some(held)
     }
 }
 

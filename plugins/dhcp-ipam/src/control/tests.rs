@@ -7,6 +7,7 @@ use cni_common::addr::Mac;
 use super::*;
 use crate::lease::{Hop, Lease, Wishes};
 use crate::record::{Place, Record, Standing};
+use crate::record6::Mode;
 use crate::time::Time;
 
 fn owner() -> Owner {
@@ -28,6 +29,22 @@ fn settings() -> Settings {
             priority: Some(7),
             no_default_route: true,
         },
+    }
+}
+
+fn settings6() -> Settings6 {
+    Settings6 {
+        mode: Mode::Slaac,
+        duid: vec![0, 4, 1],
+        iaid: 77,
+        delegation: None,
+        rapid_commit: false,
+        request: vec![23],
+        routers: true,
+        prefix: 128,
+        probe_millis: 0,
+        on_change: None,
+        wishes: Wishes::default(),
     }
 }
 
@@ -78,13 +95,26 @@ fn record() -> Record {
 fn requests_come_over_as_they_were() {
     let attachment = (owner().container, owner().ifname);
     for request in [
-        Request::Add {
+        Request::Add(Box::new(Add {
             owner: owner(),
             netns: String::from("/run/netns/c1"),
-            settings: settings(),
+            settings: Some(settings()),
+            ipv6: Some(settings6()),
+            require: Require::Any,
+            grace_secs: 3,
             timeout_secs: 30,
             inform: Some("10.0.0.5/24".parse().unwrap()),
-        },
+        })),
+        Request::Add(Box::new(Add {
+            owner: owner(),
+            netns: String::from("/run/netns/c1"),
+            settings: None,
+            ipv6: None,
+            require: Require::All,
+            grace_secs: 0,
+            timeout_secs: 1,
+            inform: None,
+        })),
         Request::Del(owner()),
         Request::Show(owner()),
         Request::Renew(owner()),
@@ -128,10 +158,20 @@ fn answers_come_over_as_they_were_and_failures_as_errors() {
     let state = String::from("BOUND");
     for answer in [
         Answer::Done,
-        Answer::Lease {
-            terms: terms(),
-            state,
-        },
+        Answer::Lease(Box::new(Held {
+            ipv4: Some((terms(), state.clone())),
+            ipv6: None,
+        })),
+        Answer::Lease(Box::new(Held {
+            ipv4: None,
+            ipv6: Some((
+                Granted6 {
+                    slaac: vec!["fd00::5/64".parse().unwrap()],
+                    ..Granted6::default()
+                },
+                state,
+            )),
+        })),
         Answer::List(vec![Json::from("x")]),
         Answer::Text(String::from("a\nb")),
     ] {

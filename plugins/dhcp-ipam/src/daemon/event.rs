@@ -8,8 +8,10 @@ use cni_common::owner::Owner;
 use super::Daemon;
 use super::counters::Counter;
 use super::session::Session;
+use super::session6::Session6;
 use crate::client::Lost;
 use crate::lease::Terms;
+use crate::lease6::Terms6;
 use crate::record;
 
 /// What happened to a lease.
@@ -57,8 +59,29 @@ impl Event {
         let json = record::about(&session.owner)
             .with("netns", session.place.netns.as_str())
             .with("event", happened.word())
+            .with("family", "ipv4")
             .with_some("lease", terms.map(Terms::to_json))
             .with_some("previous", before.map(Terms::to_json));
+        Self {
+            owner: session.owner.clone(),
+            netns: session.place.netns.clone(),
+            word: happened.word(),
+            line: Json::from(json).to_line() + "\n",
+        }
+    }
+
+    fn new6(
+        session: &Session6,
+        happened: Happened,
+        before: Option<&Terms6>,
+        terms: Option<&Terms6>,
+    ) -> Self {
+        let json = record::about(&session.owner)
+            .with("netns", session.place.netns.as_str())
+            .with("event", happened.word())
+            .with("family", "ipv6")
+            .with_some("lease", terms.map(Terms6::to_json))
+            .with_some("previous", before.map(Terms6::to_json));
         Self {
             owner: session.owner.clone(),
             netns: session.place.netns.clone(),
@@ -88,6 +111,27 @@ impl Daemon {
             before.map(AsRef::as_ref),
             terms.map(AsRef::as_ref),
         );
+        self.spread(program, event);
+    }
+
+    /// The same of IPv6.
+    pub(super) fn tell6(
+        &mut self,
+        session: &Session6,
+        happened: Happened,
+        before: Option<&Terms6>,
+        terms: Option<&Terms6>,
+    ) {
+        self.counters.count(Counter::Leases, happened.word());
+        let program = session.settings.on_change.as_deref();
+        if program.is_none() && self.watchers.is_empty() {
+            return;
+        }
+        let event = Event::new6(session, happened, before, terms);
+        self.spread(program, event);
+    }
+
+    fn spread(&mut self, program: Option<&str>, event: Event) {
         for id in self.watchers.clone() {
             self.pass_on(id, event.line.as_bytes());
         }

@@ -2,12 +2,13 @@
 //!
 //! Nothing of it is kept: what has no end needs nobody who renews it.
 
+use std::rc::Rc;
+
 use cni_common::addr::Cidr;
 use cni_common::error::Error;
 
 use super::Daemon;
 use super::session::Session;
-use crate::control::Answer;
 use crate::inside::Inside;
 use crate::lease::Terms;
 
@@ -41,12 +42,9 @@ impl Daemon {
         session.say(format_args!("is told of by {}", terms.server));
         self.take_back(session);
         session.client = None;
-        let answer = Answer::Lease {
-            terms,
-            state: String::from("INFORMED"),
-        };
+        let terms = Rc::new(terms);
         for waiter in core::mem::take(&mut session.waiters) {
-            self.answer(waiter.connection, &answer);
+            self.deliver4(waiter.connection, Ok(terms.clone()));
         }
     }
 }

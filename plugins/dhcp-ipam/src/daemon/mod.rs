@@ -2,13 +2,16 @@
 //!
 //! What a client decides is in [`crate::client`]; here it gets its packets and its time, and what it wants is done.
 
+mod answer;
 mod apart;
+mod attempt6;
 mod connection;
 mod counters;
 mod describe;
 mod event;
 mod failure;
 mod hear;
+mod hear6;
 mod hook;
 mod inform;
 mod listener;
@@ -17,7 +20,9 @@ mod poll;
 mod privileges;
 mod serve;
 mod session;
+mod session6;
 mod work;
+mod work6;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -32,6 +37,7 @@ use cni_common::owner::Owner;
 
 use crate::store::Store;
 use crate::time::Time;
+use answer::Pending;
 use connection::Connection;
 use counters::{Counter, Counters};
 use hook::Hooks;
@@ -39,6 +45,7 @@ use listener::{Listener, Listening, Side};
 use options::Options;
 use poll::{Asks, Poll, Source, now};
 use session::Session;
+use session6::Session6;
 
 /// How long a plugin may take to ask.
 const ASKING: Duration = Duration::from_secs(5);
@@ -51,8 +58,12 @@ const CONNECTIONS: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Session(u64),
+    /// Its IPv6.
+    Session6(u64),
     /// A connection that has not asked, or does not take its answer.
     Connection(u64),
+    /// A family that its ADD can do without has had its time.
+    Grace(u64),
     /// A program has had its time.
     Hooks,
     /// Is anybody still here?
@@ -68,6 +79,11 @@ struct Daemon {
     listener: Listener,
     sessions: BTreeMap<u64, Box<Session>>,
     names: BTreeMap<Owner, u64>,
+    /// The same for IPv6.
+    sessions6: BTreeMap<u64, Box<Session6>>,
+    names6: BTreeMap<Owner, u64>,
+    /// ADDs that have no answer yet, by their connections.
+    pending: BTreeMap<u64, Pending>,
     connections: BTreeMap<u64, Connection>,
     deadlines: BTreeSet<(Time, Due)>,
     last: u64,
@@ -137,14 +153,17 @@ fn begin(options: Options) -> Result<(), Error> {
     }
     privileges::drop_unneeded().step(|| "drop privileges")?;
     let mut daemon = Daemon::new(options, store, listener)?;
-    let ended = daemon.resume().and_then(|()| daemon.serve());
+    let ended = daemon
+        .resume()
+        .and_then(|()| daemon.resume6())
+        .and_then(|()| daemon.serve());
     daemon.listener.end(&socket);
     if let Some(path) = &pidfile {
         let _ = fs::remove_file(path);
     }
     log::info(format_args!(
         "ends; {} leases stay on disk",
-        daemon.sessions.len()
+        daemon.leases()
     ));
     ended
 }
@@ -174,6 +193,9 @@ impl Daemon {
             listener,
             sessions: BTreeMap::new(),
             names: BTreeMap::new(),
+            sessions6: BTreeMap::new(),
+            names6: BTreeMap::new(),
+            pending: BTreeMap::new(),
             connections: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             last: 0,
@@ -188,7 +210,7 @@ impl Daemon {
         log::info(format_args!(
             "listens at {} with {} leases",
             self.options.socket.display(),
-            self.sessions.len()
+            self.leases()
         ));
         if self.options.detach {
             self.deadlines.insert((now().after(IDLE), Due::Idle));
@@ -208,6 +230,8 @@ impl Daemon {
                     Source::Connection(id) => self.hear_plugin(id),
                     Source::Dhcp(id) => self.hear_servers(id),
                     Source::Arp(id) => self.hear_neighbours(id),
+                    Source::Dhcp6(id) => self.hear_servers6(id),
+                    Source::Neighbours6(id) => self.hear_neighbours6(id),
                 }
             }
             if self.pass_time() {
@@ -225,6 +249,8 @@ impl Daemon {
             self.deadlines.remove(&(at, due));
             match due {
                 Due::Session(id) => self.time_for(id, time),
+                Due::Session6(id) => self.time_for6(id, time),
+                Due::Grace(connection) => self.judge(connection),
                 Due::Connection(id) => {
                     if self.connections.get(&id).is_some_and(Connection::is_late) {
                         self.counters
@@ -234,7 +260,7 @@ impl Daemon {
                 }
                 Due::Hooks => self.reap_hooks(),
                 Due::Idle
-                    if self.sessions.is_empty()
+                    if self.leases() == 0
                         && self.connections.is_empty()
                         && self.hooks.is_idle() =>
                 {
@@ -246,6 +272,11 @@ impl Daemon {
             }
         }
         false
+    }
+
+    /// How many attachments have something of each family.
+    fn leases(&self) -> usize {
+        self.sessions.len().saturating_add(self.sessions6.len())
     }
 
     fn number(&mut self) -> u64 {

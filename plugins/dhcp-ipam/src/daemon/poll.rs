@@ -27,6 +27,10 @@ pub(super) enum Source {
     Dhcp(u64),
     /// ARP, for a session.
     Arp(u64),
+    /// Messages of DHCPv6 servers, for a session.
+    Dhcp6(u64),
+    /// Routers and neighbours, for a session.
+    Neighbours6(u64),
 }
 
 impl Source {
@@ -35,22 +39,26 @@ impl Source {
             Self::Listener => 0,
             Self::Clock => 1,
             Self::Signal => 2,
-            Self::Connection(id) => id << 2 | 1,
-            Self::Dhcp(id) => id << 2 | 2,
-            Self::Arp(id) => id << 2 | 3,
+            Self::Connection(id) => id << 3 | 1,
+            Self::Dhcp(id) => id << 3 | 2,
+            Self::Arp(id) => id << 3 | 3,
+            Self::Dhcp6(id) => id << 3 | 4,
+            Self::Neighbours6(id) => id << 3 | 5,
         }
     }
 
     /// Numbers of sessions and connections begin with 1.
     fn of(number: u64) -> Option<Self> {
-        let id = number >> 2;
-        match (id, number & 3) {
+        let id = number >> 3;
+        match (id, number & 7) {
             (0, 0) => Some(Self::Listener),
             (0, 1) => Some(Self::Clock),
             (0, 2) => Some(Self::Signal),
             (1.., 1) => Some(Self::Connection(id)),
             (1.., 2) => Some(Self::Dhcp(id)),
             (1.., 3) => Some(Self::Arp(id)),
+            (1.., 4) => Some(Self::Dhcp6(id)),
+            (1.., 5) => Some(Self::Neighbours6(id)),
             _ => None,
         }
     }

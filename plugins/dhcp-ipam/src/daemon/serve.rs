@@ -1,6 +1,6 @@
 //! What plugins and people ask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use cni_common::addr::Cidr;
@@ -11,16 +11,20 @@ use cni_common::ident::NetworkName;
 use cni_common::log;
 use cni_common::owner::Owner;
 
+use super::answer::{Pending, nothing_asked};
 use super::connection::{Connection, Heard};
 use super::counters::Counter;
-use super::describe::{Depth, described, state_of};
+use super::describe::{Depth, described, described6, state_of, state_of6};
 use super::poll::{Source, now};
 use super::session::{Session, Waiter};
+use super::session6::Session6;
 use super::{ASKING, CONNECTIONS, Daemon, Due};
-use crate::control::{Answer, Request};
+use crate::control::{Add, Answer, Held, Request};
+use crate::dual::Part;
 use crate::inside::Inside;
 use crate::lease::Terms;
-use crate::record::{Place, Settings};
+use crate::record::{Place, Record, Settings};
+use crate::record6::{Record6, Settings6};
 
 impl Daemon {
     /// Takes the connections that wait.
@@ -72,15 +76,7 @@ impl Daemon {
     pub(super) fn hang_up(&mut self, id: u64) {
         self.connections.remove(&id);
         self.watchers.remove(&id);
-        let waits = |session: &Session| session.waiters.iter().any(|one| one.connection == id);
-        let Some(session) = self.sessions.values().find(|one| waits(one)) else {
-            return;
-        };
-        let session = session.id;
-        self.with(session, |daemon, session| {
-            session.waiters.retain(|waiter| waiter.connection != id);
-            daemon.abandon(session);
-        });
+        self.drop_pending(id);
     }
 
     pub(super) fn answer(&mut self, id: u64, answer: &Answer) {
@@ -112,52 +108,49 @@ impl Daemon {
     fn handle(&mut self, id: u64, request: Request) {
         self.counters.count(Counter::Requests, request.word());
         let answer = match request {
-            Request::Add {
-                owner,
-                netns,
-                settings,
-                timeout_secs,
-                inform,
-            } => {
-                let waiter = Waiter {
-                    connection: id,
-                    deadline: now().after_secs(timeout_secs),
-                    secs: timeout_secs,
-                };
-                match self.add(owner, netns, Rc::new(settings), inform, waiter) {
-                    // The answer comes with the lease.
-                    Ok(()) => return,
-                    Err(error) => Answer::failed(&error),
-                }
-            }
+            // The answer comes with the lease.
+            Request::Add(add) => return self.add(id, *add),
             Request::Del(owner) => {
                 self.del(&owner);
                 Answer::Done
             }
-            Request::Show(owner) => match self.find(&owner) {
-                Some(session) => shown(session),
-                None => Answer::failed(&unknown(&owner)),
-            },
-            Request::Renew(owner) => match self.names.get(&owner).copied() {
-                Some(session) => {
+            Request::Show(owner) => self.show(&owner),
+            Request::Renew(owner) => {
+                let (v4, v6) = self.ids(&owner);
+                if let Some(session) = v4 {
                     self.renew(session);
-                    Answer::Done
                 }
-                None => Answer::failed(&unknown(&owner)),
-            },
+                if let Some(session) = v6 {
+                    self.renew6(session);
+                }
+                match v4.or(v6) {
+                    Some(_) => Answer::Done,
+                    None => Answer::failed(&unknown(&owner)),
+                }
+            }
             Request::Gc { network, valid } => {
                 self.collect(&network, &valid);
                 Answer::Done
             }
             Request::List => {
                 let time = now();
-                let all = self.sessions.values();
-                Answer::List(all.map(|one| described(one, time, Depth::Line)).collect())
+                let v4 = self.sessions.values();
+                let v4 = v4.map(|one| described(one, time, Depth::Line));
+                let v6 = self.sessions6.values();
+                let v6 = v6.map(|one| described6(one, time, Depth::Line));
+                Answer::List(v4.chain(v6).collect())
             }
-            Request::Describe(owner) => match self.find(&owner) {
-                Some(session) => Answer::List(vec![described(session, now(), Depth::All)]),
-                None => Answer::failed(&unknown(&owner)),
-            },
+            Request::Describe(owner) => {
+                let (v4, v6) = (self.find(&owner), self.find6(&owner));
+                let v4 = v4.map(|session| described(session, now(), Depth::All));
+                let v6 = v6.map(|session| described6(session, now(), Depth::All));
+                let all: Vec<_> = v4.into_iter().chain(v6).collect();
+                if all.is_empty() {
+                    Answer::failed(&unknown(&owner))
+                } else {
+                    Answer::List(all)
+                }
+            }
             Request::Metrics => Answer::Text(self.counters.to_text(&self.states())),
             Request::Watch => {
                 if let Some(connection) = self.connections.get_mut(&id) {
@@ -172,8 +165,10 @@ impl Daemon {
 
     fn states(&self) -> BTreeMap<&'static str, u64> {
         let mut states = BTreeMap::new();
-        for session in self.sessions.values() {
-            let count = states.entry(state_of(session)).or_insert(0_u64);
+        let v4 = self.sessions.values().map(|session| state_of(session));
+        let v6 = self.sessions6.values().map(|session| state_of6(session));
+        for state in v4.chain(v6) {
+            let count = states.entry(state).or_insert(0_u64);
             *count = count.saturating_add(1);
         }
         states
@@ -183,25 +178,109 @@ impl Daemon {
         self.sessions.get(self.names.get(owner)?).map(AsRef::as_ref)
     }
 
-    /// ADD: the lease there is, or one to come.
-    fn add(
-        &mut self,
-        owner: Owner,
-        netns: String,
-        settings: Rc<Settings>,
-        inform: Option<Cidr>,
-        waiter: Waiter,
-    ) -> Result<(), Error> {
-        if let Some(program) = &settings.on_change {
-            let may = nix::unistd::access(program.as_str(), nix::unistd::AccessFlags::X_OK);
+    fn find6(&self, owner: &Owner) -> Option<&Session6> {
+        let id = self.names6.get(owner)?;
+        self.sessions6.get(id).map(AsRef::as_ref)
+    }
+
+    /// The numbers of an attachment's sessions.
+    fn ids(&self, owner: &Owner) -> (Option<u64>, Option<u64>) {
+        let (v4, v6) = (self.names.get(owner), self.names6.get(owner));
+        (v4.copied(), v6.copied())
+    }
+
+    /// What an attachment has.
+    fn show(&self, owner: &Owner) -> Answer {
+        let ipv4 = self.find(owner).and_then(|session| {
+            let (lease, _) = session.lease.as_ref()?;
+            Some((Terms::clone(&lease.terms), state_of(session).to_owned()))
+        });
+        let ipv6 = self
+            .find6(owner)
+            .filter(|session| session.lease.is_some())
+            .map(|session| (session.granted(), state_of6(session).to_owned()));
+        match (ipv4, ipv6) {
+            (None, None) => Answer::failed(&unknown(owner)),
+            (ipv4, ipv6) => Answer::Lease(Box::new(Held { ipv4, ipv6 })),
+        }
+    }
+
+    /// ADD: what there is of each family, or what is to come.
+    fn add(&mut self, connection: u64, add: Add) {
+        let (v4, v6) = self.ids(&add.owner);
+        let pending = Pending {
+            owner: add.owner.clone(),
+            v4: add.settings.as_ref().map_or(Part::Off, |_| Part::Waits),
+            v6: add.ipv6.as_ref().map_or(Part::Off, |_| Part::Waits),
+            require: add.require,
+            grace_secs: add.grace_secs,
+            until: None,
+            had: (v4.is_some(), v6.is_some()),
+        };
+        self.pending.insert(connection, pending);
+        if let Err(error) = self.begin_add(connection, add) {
+            self.failed_at_once(connection, &error);
+        }
+    }
+
+    fn begin_add(&mut self, connection: u64, add: Add) -> Result<(), Error> {
+        let ipv4 = add.settings.map(Rc::new);
+        let ipv6 = add.ipv6.map(Rc::new);
+        if ipv4.is_none() && ipv6.is_none() {
+            return Err(nothing_asked());
+        }
+        let programs = [
+            ipv4.as_ref().and_then(|one| one.on_change.as_deref()),
+            ipv6.as_ref().and_then(|one| one.on_change.as_deref()),
+        ];
+        for program in programs.into_iter().flatten() {
+            let may = nix::unistd::access(program, nix::unistd::AccessFlags::X_OK);
             may.map_err(|errno| {
                 let text = format!("ipam.onChange: {program} cannot be executed: {errno}");
                 Error::new(Code::InvalidConfig, text)
             })?;
         }
-        let mut inside = Inside::open(&self.options.netns_path(&netns), &owner.ifname)?;
+        let waiter = Waiter {
+            connection,
+            deadline: now().after_secs(add.timeout_secs),
+            secs: add.timeout_secs,
+        };
+        let owner = add.owner;
+        let mut inside = Inside::open(&self.options.netns_path(&add.netns), &owner.ifname)?;
         inside.raise()?;
-        let mut known = self.names.get(&owner).copied();
+        let place = Place {
+            netns: add.netns,
+            cookie: inside.cookie,
+            boot: self.boot.clone(),
+            mac: inside.mac,
+            mtu: Some(inside.link.mtu),
+        };
+        if let Some(settings) = ipv4 {
+            self.add4(
+                &owner,
+                place.clone(),
+                settings,
+                &mut inside,
+                add.inform,
+                waiter,
+            )?;
+        }
+        if let Some(settings) = ipv6 {
+            self.add6(&owner, place, settings, &inside, waiter);
+        }
+        Ok(())
+    }
+
+    fn add4(
+        &mut self,
+        owner: &Owner,
+        place: Place,
+        settings: Rc<Settings>,
+        inside: &mut Inside,
+        inform: Option<Cidr>,
+        waiter: Waiter,
+    ) -> Result<(), Error> {
+        let mut known = self.names.get(owner).copied();
         let before = known.and_then(|id| self.sessions.get(&id));
         if let Some(other) = before.filter(|session| session.inform != inform) {
             // It was configured otherwise: what it was given so goes back.
@@ -215,20 +294,17 @@ impl Daemon {
         let mtu = same.and_then(|session| session.place.mtu);
         let lent = same.is_some_and(|session| session.lent);
         let place = Place {
-            netns,
-            cookie: inside.cookie,
-            boot: self.boot.clone(),
-            mac: inside.mac,
-            mtu: Some(mtu.unwrap_or(inside.link.mtu)),
+            mtu: mtu.or(place.mtu),
+            ..place
         };
         let lent = match inform {
-            Some(cidr) => Self::lend(&mut inside, cidr)? || lent,
+            Some(cidr) => Self::lend(inside, cidr)? || lent,
             None => false,
         };
         let id = known.unwrap_or_else(|| self.number());
         if known.is_none() {
             self.names.insert(owner.clone(), id);
-            let session = Session::new(id, owner, place.clone(), settings.clone());
+            let session = Session::new(id, owner.clone(), place.clone(), settings.clone());
             self.sessions.insert(id, Box::new(session));
         }
         self.with(id, |daemon, session| {
@@ -243,11 +319,41 @@ impl Daemon {
         Ok(())
     }
 
+    fn add6(
+        &mut self,
+        owner: &Owner,
+        place: Place,
+        settings: Rc<Settings6>,
+        inside: &Inside,
+        waiter: Waiter,
+    ) {
+        let known = self.names6.get(owner).copied();
+        let id = known.unwrap_or_else(|| self.number());
+        if known.is_none() {
+            self.names6.insert(owner.clone(), id);
+            let session = Session6::new(id, owner.clone(), place.clone(), settings.clone());
+            self.sessions6.insert(id, Box::new(session));
+        }
+        self.with6(id, |daemon, session| {
+            session.waiters.push(waiter);
+            let here = inside.is(&session.place, &daemon.boot);
+            session.settings = settings;
+            session.place = place;
+            daemon.attach6(session, here);
+        });
+    }
+
     /// DEL: the lease is given back, and forgotten.
     fn del(&mut self, owner: &Owner) {
-        if let Some(id) = self.names.get(owner).copied() {
+        let (v4, v6) = self.ids(owner);
+        if let Some(id) = v4 {
             self.release(id);
-        } else if let Err(error) = self.store.remove(owner) {
+        } else if let Err(error) = self.store.remove::<Record>(owner) {
+            log::warning(format_args!("{owner}: {error}"));
+        }
+        if let Some(id) = v6 {
+            self.release6(id);
+        } else if let Err(error) = self.store.remove::<Record6>(owner) {
             log::warning(format_args!("{owner}: {error}"));
         }
     }
@@ -257,7 +363,8 @@ impl Daemon {
             let key = (owner.container.clone(), owner.ifname.clone());
             owner.network == *network && !valid.contains(&key)
         };
-        let stale: Vec<Owner> = self.names.keys().filter(stale).cloned().collect();
+        let all = self.names.keys().chain(self.names6.keys());
+        let stale: BTreeSet<Owner> = all.filter(stale).cloned().collect();
         for owner in stale {
             self.del(&owner);
         }
@@ -266,14 +373,4 @@ impl Daemon {
 
 fn unknown(owner: &Owner) -> Error {
     Error::new(Code::Drift, format!("there is no lease for {owner}"))
-}
-
-fn shown(session: &Session) -> Answer {
-    match &session.lease {
-        Some((lease, _)) => Answer::Lease {
-            terms: Terms::clone(&lease.terms),
-            state: state_of(session).to_owned(),
-        },
-        None => Answer::failed(&unknown(&session.owner)),
-    }
 }

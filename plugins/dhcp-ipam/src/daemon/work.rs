@@ -14,7 +14,6 @@ use super::poll::{Source, now};
 use super::session::{OurClient, Session};
 use super::{Daemon, Due, failure};
 use crate::client::{Client, Lost, Output};
-use crate::control::Answer;
 use crate::inside::Inside;
 use crate::lease::{Lease, Terms};
 use crate::random;
@@ -22,7 +21,7 @@ use crate::record::{Record, Standing};
 use crate::time::Time;
 use crate::wire::Kind;
 
-fn wall() -> u64 {
+pub(super) fn wall() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
@@ -53,7 +52,7 @@ impl Daemon {
     /// Leases from disk: those whose interface is there go on where they were.
     pub(super) fn resume(&mut self) -> Result<(), Error> {
         let (time, seconds) = (now(), wall());
-        for mut record in self.store.all()? {
+        for mut record in self.store.all::<Record>()? {
             record.settle(&self.boot, time, seconds);
             let id = self.number();
             self.names.insert(record.owner.clone(), id);
@@ -148,18 +147,14 @@ impl Daemon {
             }
             session.applied = Some(lease.terms.clone());
         }
-        let answer = Answer::Lease {
-            terms: Terms::clone(&lease.terms),
-            state: String::from("BOUND"),
-        };
         for waiter in waiters {
-            self.answer(waiter.connection, &answer);
+            self.deliver4(waiter.connection, Ok(lease.terms.clone()));
         }
     }
 
     fn refuse(&mut self, session: &mut Session, error: &Error) {
         for waiter in core::mem::take(&mut session.waiters) {
-            self.answer(waiter.connection, &Answer::failed(error));
+            self.deliver4(waiter.connection, Err(error.clone()));
         }
     }
 
@@ -183,7 +178,7 @@ impl Daemon {
             client.release(now());
         }
         self.pump(session);
-        if let Err(error) = self.store.remove(&session.owner) {
+        if let Err(error) = self.store.remove::<Record>(&session.owner) {
             session.complain(&error);
         }
         if let Some((lease, _)) = session.lease.take() {
@@ -266,8 +261,8 @@ impl Daemon {
         }
         for waiter in &late {
             let error = failure::describe(session, waiter.secs);
-            self.answer(waiter.connection, &Answer::failed(&error));
             session.complain(&error);
+            self.deliver4(waiter.connection, Err(error));
         }
         if !late.is_empty() {
             self.abandon(session);

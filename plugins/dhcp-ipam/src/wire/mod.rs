@@ -6,8 +6,10 @@
 
 mod fence;
 pub(crate) mod frame;
+pub(crate) mod nd;
 mod options;
 mod send;
+pub(crate) mod v6;
 
 use core::net::Ipv4Addr;
 
@@ -130,4 +132,10 @@ fn shown(text: &str) -> String {
         .collect::<String>()
         .trim()
         .to_owned()
+}
+
+/// Whether a name may be written into a resolver's configuration.
+fn is_domain(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= 253 && name.bytes().all(allowed)
 }

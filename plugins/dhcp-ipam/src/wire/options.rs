@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use cni_common::addr::Cidr;
 use dhcproto::v4::{Decodable, Decoder, DhcpOption, Encodable, Encoder};
 
-use super::{Asked, code, shown};
+use super::{Asked, code, is_domain, shown};
 use crate::lease::{Hop, SHORTEST_PREFIX, Terms};
 
 /// How many routes, name servers and search domains are taken: more than there is use for.
@@ -249,10 +249,4 @@ impl Options {
             })
             .collect()
     }
-}
-
-/// Whether a name may be written into a resolver's configuration.
-fn is_domain(name: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    !name.is_empty() && name.len() <= 253 && name.bytes().all(allowed)
 }

@@ -1,0 +1,287 @@
+//! The IPv6 of one attachment: its attempt, its client, its sockets.
+
+use core::net::Ipv6Addr;
+use core::time::Duration;
+use std::rc::Rc;
+
+use cni_common::addr::Cidr;
+use cni_common::code::Code;
+use cni_common::error::{Error, Step};
+use cni_common::log;
+use cni_common::owner::Owner;
+
+use super::attempt6::Attempt;
+use super::session::Waiter;
+use crate::client6::{Client6, Identity, Policy};
+use crate::inside::Inside;
+use crate::lease6::{Advertised, Granted6, Lease6, Terms6};
+use crate::record::{Place, Standing};
+use crate::record6::{Record6, Settings6};
+use crate::socket6::{Dhcp6Socket, NeighbourSocket};
+use crate::time::Time;
+use crate::wire::nd;
+use crate::wire::v6::Outgoing;
+
+/// The daemon's client.
+pub(super) type OurClient6 = Client6<fn() -> u32>;
+
+/// How often a namespace is looked at whose sockets are open: they keep it alive.
+pub(super) const LOOKING: Duration = Duration::from_mins(1);
+
+/// The sockets of a session that has something to say or to hear.
+#[derive(Debug, Default)]
+pub(super) struct Ears6 {
+    pub(super) dhcp: Option<Dhcp6Socket>,
+    pub(super) neighbours: Option<NeighbourSocket>,
+}
+
+/// When the interface is looked at after an ADD, to give the address its times: by then the plugin that attaches has put
+/// it there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settling {
+    pub(super) at: Time,
+    wait: Duration,
+}
+
+impl Settling {
+    const FIRST: Duration = Duration::from_millis(500);
+    const LAST: Duration = Duration::from_mins(1);
+
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            at: now.after(Self::FIRST),
+            wait: Self::FIRST,
+        }
+    }
+
+    /// The next time, until it is of no more use.
+    pub(super) fn next(self, now: Time) -> Option<Self> {
+        let wait = self.wait * 3;
+        (wait < Self::LAST).then(|| Self {
+            at: now.after(wait),
+            wait,
+        })
+    }
+}
+
+/// An attachment's IPv6.
+#[derive(Debug)]
+pub(super) struct Session6 {
+    pub(super) id: u64,
+    pub(super) owner: Owner,
+    pub(super) place: Place,
+    pub(super) settings: Rc<Settings6>,
+    /// While there is something to find out.
+    pub(super) attempt: Option<Attempt>,
+    /// Whether there was a lease before that attempt.
+    pub(super) had: bool,
+    /// None while nobody asks a server, or for a lease whose interface is gone.
+    pub(super) client: Option<OurClient6>,
+    pub(super) ears: Ears6,
+    /// The link-local address, once it can be used.
+    pub(super) local: Option<Ipv6Addr>,
+    /// When to look again at the interface, which tells nobody that it changed.
+    pub(super) look: Option<Time>,
+    /// The last lease, and the seconds since 1970 when it began.
+    pub(super) lease: Option<(Lease6, u64)>,
+    /// What routers said, and the addresses that the kernel made of it, at the last ADD.
+    pub(super) advertised: Advertised,
+    pub(super) slaac: Vec<Cidr>,
+    /// What the interface has of us.
+    pub(super) applied: Option<Terms6>,
+    pub(super) settling: Option<Settling>,
+    pub(super) waiters: Vec<Waiter>,
+    /// Under which deadline it stands in the daemon's list.
+    pub(super) due: Option<Time>,
+    pub(super) last_error: Option<String>,
+}
+
+impl Session6 {
+    pub(super) fn new(id: u64, owner: Owner, place: Place, settings: Rc<Settings6>) -> Self {
+        Self {
+            id,
+            owner,
+            place,
+            settings,
+            attempt: None,
+            had: false,
+            client: None,
+            ears: Ears6::default(),
+            local: None,
+            look: None,
+            lease: None,
+            advertised: Advertised::default(),
+            slaac: Vec::new(),
+            applied: None,
+            settling: None,
+            waiters: Vec::new(),
+            due: None,
+            last_error: None,
+        }
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        let settings = &self.settings;
+        Identity {
+            duid: settings.duid.clone(),
+            iaid: settings.iaid,
+            prefix: settings.delegation,
+            rapid_commit: settings.rapid_commit,
+            request: settings.request.clone(),
+            options: Vec::new(),
+        }
+    }
+
+    pub(super) fn policy(&self) -> Policy {
+        let probe = u64::from(self.settings.probe_millis);
+        Policy {
+            probe: Duration::from_millis(probe),
+            ..Policy::default()
+        }
+    }
+
+    /// What is to be on disk.
+    pub(super) fn record(&self, standing: Standing) -> Option<Record6> {
+        let (lease, wall) = self.lease.clone()?;
+        Some(Record6 {
+            owner: self.owner.clone(),
+            place: self.place.clone(),
+            settings: self.settings.clone(),
+            lease,
+            wall,
+            advertised: self.advertised.clone(),
+            slaac: self.slaac.clone(),
+            standing,
+        })
+    }
+
+    /// What the container has.
+    pub(super) fn granted(&self) -> Granted6 {
+        let attempt = self.attempt.as_ref();
+        let information = attempt.and_then(|attempt| attempt.information.clone());
+        Granted6 {
+            terms: self.lease.as_ref().map(|(lease, _)| lease.terms.clone()),
+            slaac: self.slaac.clone(),
+            advertised: self.advertised.clone(),
+            information: information.unwrap_or_default(),
+        }
+    }
+
+    /// The address of terms as the interface has it.
+    pub(super) fn cidr(&self, terms: &Terms6) -> Option<Cidr> {
+        terms.cidr(self.settings.prefix)
+    }
+
+    /// When something is to be done.
+    pub(super) fn deadline(&self, now: Time) -> Option<Time> {
+        let client = match (&self.client, &self.lease) {
+            (Some(client), _) => client.deadline(),
+            (None, Some((lease, _))) => Some(lease.expiry()),
+            (None, None) => None,
+        };
+        // Before it can say anything, it has nothing to say when.
+        let attempt = self
+            .attempt
+            .as_ref()
+            .filter(|_| self.local.is_some())
+            .and_then(|attempt| attempt.deadline(now));
+        let waiting = self.waiters.iter().map(|waiter| waiter.deadline).min();
+        let settling = self.settling.map(|settling| settling.at);
+        let times = [client, attempt, waiting, settling, self.look];
+        times.into_iter().flatten().min()
+    }
+
+    /// Says a line about it.
+    pub(super) fn say(&self, text: core::fmt::Arguments<'_>) {
+        log::info(format_args!("{}: {text}", self.owner));
+    }
+
+    /// Says, and remembers, what went wrong.
+    pub(super) fn complain(&mut self, error: &Error) {
+        log::warning(format_args!("{}: {error}", self.owner));
+        self.last_error = Some(error.to_string());
+    }
+
+    /// The interface of this session, and no other that came into its place.
+    pub(super) fn inside(&self, netns: &str) -> Result<Inside, Error> {
+        let inside = Inside::open(netns, &self.owner.ifname)?;
+        if inside.is(&self.place, &self.place.boot) {
+            return Ok(inside);
+        }
+        Err(Error::new(
+            Code::UnknownContainer,
+            format!("{netns} has another interface {}", self.owner.ifname),
+        ))
+    }
+
+    /// Opens the client's port where it is not open; whether it was not.
+    pub(super) fn open_dhcp(&mut self, inside: &Inside) -> Result<bool, Error> {
+        if self.ears.dhcp.is_some() {
+            return Ok(false);
+        }
+        let local = self.local.ok_or_else(|| {
+            let link = &self.owner.ifname;
+            Error::new(
+                Code::TryAgain,
+                format!("{link} has no link-local address yet"),
+            )
+        })?;
+        let socket = inside
+            .netns
+            .run(|| Dhcp6Socket::open(&inside.link, local))
+            .step(|| "enter the container's namespace")?
+            .step(|| format!("open port 546 of {local}"))?;
+        self.ears.dhcp = Some(socket);
+        Ok(true)
+    }
+
+    /// Opens what hears routers and neighbours where it is not open; whether it was not.
+    pub(super) fn open_neighbours(&mut self, inside: &Inside) -> Result<bool, Error> {
+        if self.ears.neighbours.is_some() {
+            return Ok(false);
+        }
+        let socket = inside
+            .netns
+            .run(|| NeighbourSocket::open(&inside.link))
+            .step(|| "enter the container's namespace")?
+            .step(|| "open a raw ICMPv6 socket")?;
+        self.ears.neighbours = Some(socket);
+        Ok(true)
+    }
+
+    pub(super) fn send(&self, message: &Outgoing) -> Result<(), Error> {
+        let doing = || format!("send {:?}", message.kind);
+        let Some(bytes) = message.to_bytes() else {
+            return Err(Error::new(
+                Code::InvalidConfig,
+                format!("{:?} is too long", message.kind),
+            ));
+        };
+        match &self.ears.dhcp {
+            Some(socket) => socket.send(&bytes).step(doing),
+            None => Err(Error::new(Code::Io, "there is no socket")).step(doing),
+        }
+    }
+
+    /// Asks for routers.
+    pub(super) fn solicit_routers(&self) -> Result<(), Error> {
+        match &self.ears.neighbours {
+            Some(socket) => socket
+                .send(nd::ROUTERS, &nd::router_solicitation())
+                .step(|| "send a router solicitation"),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks whether somebody has an address.
+    pub(super) fn probe(&self, address: Ipv6Addr) -> Result<(), Error> {
+        let Some(socket) = &self.ears.neighbours else {
+            return Ok(());
+        };
+        let group = nd::solicited_node(address);
+        socket
+            .join(address)
+            .and_then(|()| socket.send(group, &nd::neighbor_solicitation(self.place.mac, address)))
+            .step(|| format!("ask for {address}"))
+    }
+}

@@ -1,0 +1,108 @@
+//! The same host with IPv6: the container `server` is `fd00:240::1/64`.
+
+use std::fs;
+
+use plumb_tests::{Container, Process, Value, until};
+
+use crate::world::{SOON, World};
+
+/// dnsmasq's option for a router advertisement alone, of which hosts make addresses.
+pub(crate) const RA_ONLY: &str = "--dhcp-range=fd00:240::,ra-only,64,10m";
+/// With DHCPv6 for what is no address.
+pub(crate) const RA_STATELESS: &str = "--dhcp-range=fd00:240::,ra-stateless,64,10m";
+
+impl World {
+    /// A world with IPv6 in it.
+    pub(crate) fn with_ipv6() -> Self {
+        let world = Self::new();
+        world.server.sh("ip link set eth0 down");
+        // Its addresses are to be there when the server starts.
+        world
+            .server
+            .set_sysctl("net/ipv6/conf/eth0/accept_dad", "0");
+        world
+            .server
+            .sh("ip link set eth0 up && ip addr add fd00:240::1/64 dev eth0 nodad");
+        world
+    }
+
+    /// dnsmasq for IPv6, with these options; once it serves.
+    #[track_caller]
+    pub(crate) fn dnsmasq6(&self, options: &[&str]) -> Process {
+        let usual = [
+            "dnsmasq",
+            "--no-daemon",
+            "--conf-file=/dev/null",
+            "--user=root",
+            "--group=root",
+            "--port=0",
+            "--interface=eth0",
+            "--bind-interfaces",
+            "--no-ping",
+            "--pid-file=",
+            "--log-dhcp",
+            "--enable-ra",
+            "--dhcp-leasefile=/run/dnsmasq6.leases",
+            "--dhcp-option=option6:dns-server,[fd00:240::53]",
+            "--dhcp-option=option6:domain-search,lab.example",
+        ];
+        let words: Vec<&str> = usual.into_iter().chain(options.iter().copied()).collect();
+        let process = self.server.spawn(words);
+        process.until_output_has("router advertisement on", SOON);
+        process
+    }
+
+    /// dnsmasq with addresses from `first` to `last`, of `fd00:240::`.
+    #[track_caller]
+    pub(crate) fn dnsmasq6_range(&self, first: &str, last: &str) -> Process {
+        let range = format!("--dhcp-range=fd00:240::{first},fd00:240::{last},64,2m");
+        self.dnsmasq6(&["--dhcp-authoritative", &range])
+    }
+
+    /// What the daemon says of an attachment's IPv6.
+    #[track_caller]
+    pub(crate) fn listed6(&self, attachment: &str) -> Value {
+        let file = self.plugin().file().to_owned();
+        let text = self
+            .host
+            .exec([file.as_os_str(), "list".as_ref(), "--json".as_ref()]);
+        let list: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let found = list
+            .into_iter()
+            .find(|one| one["attachment"] == attachment && one["family"] == "ipv6");
+        found.unwrap_or(Value::Null)
+    }
+}
+
+/// The IPv6 addresses of an interface that are not link-local.
+pub(crate) fn v6(container: &Container) -> Vec<String> {
+    let all = container.addrs("eth0");
+    let global = all.into_iter();
+    global
+        .filter(|each| each.contains(':') && !each.starts_with("fe80"))
+        .collect()
+}
+
+/// What dnsmasq has in its lease file: `TIME IAID ADDRESS NAME DUID` each.
+pub(crate) fn leases6() -> Vec<String> {
+    let text = fs::read_to_string("/run/dnsmasq6.leases").unwrap_or_default();
+    text.lines()
+        .filter(|line| line.contains("fd00:240"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Waits until dnsmasq has so many leases.
+#[track_caller]
+pub(crate) fn until_leases6(count: usize) {
+    let right = until(SOON, || leases6().len() == count);
+    assert!(right, "{count} leases expected: {:?}", leases6());
+}
+
+/// The addresses of a result.
+#[track_caller]
+pub(crate) fn addresses(result: &Value) -> Vec<String> {
+    let ips = result["ips"].as_array().unwrap();
+    let addresses = ips.iter().map(|ip| ip["address"].as_str().unwrap());
+    addresses.map(str::to_owned).collect()
+}
