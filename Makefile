@@ -14,7 +14,7 @@ UNITDIR := /usr/lib/systemd/system
 
 export TARGET
 
-.PHONY: build image tutorial test test-dhcp test-faults test-vm test-vm-all test-reference test-clients bench bench-vlan
+.PHONY: build image tutorial test test-dhcp test-faults test-vm test-vm-all test-reference test-clients bench bench-dhcp bench-vlan
 .PHONY: install install-links install-tools install-systemd deb test-deb clean
 .PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell lint-fuzz
 
@@ -85,6 +85,12 @@ bench-masquerade: build
 	@.ci/setup test
 	@BENCH=masquerade PLUGIN_DIR=$(abspath $(RELEASE)) REFERENCE_DIR=$$(.ci/reference-plugins) && export BENCH PLUGIN_DIR REFERENCE_DIR && \
 		$(CARGO) bench --locked --target $(TARGET) --package=plumb-tests --bench=chain
+
+# Our dhcp-ipam against the Go plugin's dhcp: an ADD, and the daemon at a thousand leases.
+bench-dhcp: build
+	@.ci/setup test
+	@PLUGIN_DIR=$(abspath $(RELEASE)) REFERENCE_DIR=$$(.ci/reference-plugins) && export PLUGIN_DIR REFERENCE_DIR && \
+		$(CARGO) bench --locked --target $(TARGET) --package=plumb-tests --bench=dhcp
 
 # Our vlan against the Go plugin's, on a stock kernel: of an emulated machine only the ratios mean something.
 bench-vlan: build

@@ -7,16 +7,23 @@ use plumb_tests::{Container, Host, Process, Value, conf, json, our_binaries, unt
 
 use crate::{kind, plugin, theirs};
 
-const SOON: Duration = Duration::from_secs(20);
+pub(super) const SOON: Duration = Duration::from_secs(20);
 
 /// dnsmasq beside `br0`, in a container of its own.
-fn server(host: &Host) -> (Container, Process) {
+pub(super) fn server(host: &Host) -> (Container, Process) {
     host.sh("ip link add br0 type bridge && ip link set br0 up");
     let server = host.container("server");
     host.sh(
         "ip link add srv type veth peer name eth0 netns server && ip link set srv master br0 up",
     );
     server.sh("ip addr add 10.240.0.1/24 dev eth0 && ip link set eth0 up");
+    let dnsmasq = dnsmasq(&server, "10.240.0");
+    (server, dnsmasq)
+}
+
+/// dnsmasq for one network, once it serves.
+pub(super) fn dnsmasq(server: &Container, network: &str) -> Process {
+    let range = format!("--dhcp-range={network}.100,{network}.150,255.255.255.0,2m");
     let dnsmasq = server.spawn([
         "dnsmasq",
         "--no-daemon",
@@ -28,14 +35,16 @@ fn server(host: &Host) -> (Container, Process) {
         "--bind-interfaces",
         "--no-ping",
         "--pid-file=",
+        "--dhcp-authoritative",
+        "--dhcp-option=option:dns-server,10.240.0.1",
         "--dhcp-leasefile=/run/dnsmasq.leases",
-        "--dhcp-range=10.240.0.100,10.240.0.150,255.255.255.0,2m",
+        &range,
     ]);
     dnsmasq.until_output_has("sockets bound exclusively", SOON);
-    (server, dnsmasq)
+    dnsmasq
 }
 
-fn leases() -> usize {
+pub(super) fn leases() -> usize {
     let text = fs::read_to_string("/run/dnsmasq.leases").unwrap_or_default();
     text.lines().count()
 }

@@ -7,6 +7,7 @@
 
 mod bridge;
 mod dhcp;
+mod dhcp_client;
 mod masquerade;
 mod protocol;
 mod specs;
@@ -32,6 +33,7 @@ fn kind(ours: &str) -> &str {
         "static-ipam" => "static",
         "masquerade" => "firewall",
         "vlan" => "vlan",
+        "dhcp-ipam" => "dhcp",
         _ => panic!("the reference plugins have nothing for {ours}"),
     }
 }

@@ -64,7 +64,7 @@ fn a_crowd_against_one_kea_has_a_lease_each_and_keeps_them_over_a_crash() {
     let server = kea(
         &world,
         &json!({
-            "valid-lifetime": 120, "renew-timer": 40, "rebind-timer": 90,
+            "valid-lifetime": 2400, "renew-timer": 1200, "rebind-timer": 1800,
             "subnet4": [{ "id": 1, "interface": "eth0", "subnet": "10.250.0.0/20", "pools": [{ "pool": "10.250.1.0 - 10.250.8.255" }] }],
         }),
     );
