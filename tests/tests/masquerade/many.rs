@@ -139,6 +139,55 @@ fn coming_and_going_at_once_beside_somebody_else_loses_nothing() {
 }
 
 #[test]
+fn beside_somebody_who_changes_iptables_nothing_is_lost() {
+    let crowd = Crowd::of(16);
+    let (world, members) = (&crowd.world, &crowd.members);
+    world
+        .host
+        .sh("iptables -P FORWARD DROP; ip6tables -P FORWARD DROP");
+    let before = world.host.state();
+    at_once(members.len() + 2, |number| {
+        if let Some((container, result)) = members.get(number) {
+            // The chain that all share goes and comes again and again.
+            for _ in 0..3 {
+                world
+                    .add(container, result, json!({ "ipForward": false }))
+                    .succeeds();
+                world.del(container).succeeds();
+            }
+            world
+                .add(container, result, json!({ "ipForward": false }))
+                .succeeds();
+            return;
+        }
+        let program = ["iptables", "ip6tables"][number - members.len()];
+        for round in 0..25 {
+            world.host.sh(&format!(
+                "{program} -w 20 -A FORWARD -i user{round} -j ACCEPT; {program} -w 20 -I FORWARD -o user{round} -j ACCEPT"
+            ));
+        }
+    });
+    for (container, result) in members {
+        let check = world.plugin().previous(result);
+        check
+            .check(container, conf("masquerade", json!({ "ipForward": false })))
+            .succeeds();
+    }
+    for program in ["iptables", "ip6tables"] {
+        let listed = world.host.exec([program, "-S"]);
+        assert_eq!(listed.matches(" user").count(), 50, "{listed}");
+        assert_eq!(listed.matches(" br1 ").count(), 2, "{listed}");
+        assert_eq!(listed.matches("-j PLUMB-FORWARD").count(), 1, "{listed}");
+    }
+    at_once(members.len(), |number| {
+        world.del(&members[number].0).succeeds();
+    });
+    world.host.sh("iptables -F FORWARD; ip6tables -F FORWARD");
+    let differences = before.differences(&world.host.state());
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+#[test]
 fn the_last_one_goes_while_the_next_one_comes() {
     let crowd = Crowd::of(2);
     let (world, members) = (&crowd.world, &crowd.members);
@@ -190,7 +239,7 @@ fn the_thousandth_container_costs_what_the_second_does() {
     let (first, one) = &members[0];
     world.add(first, one, keys()).succeeds();
     let measure = || {
-        ["ADD", "DEL"].map(|command| {
+        ["ADD", "CHECK", "DEL"].map(|command| {
             let (container, result) = &members[1];
             conversation(world, command, container, result)
         })
