@@ -55,6 +55,13 @@ fn the_commands_of_the_page_work_as_they_stand_there() {
     assert_eq!(world.links().len(), 3, "lo, eth1 and eth2");
 }
 
+#[test]
+fn the_page_shows_the_syntax_as_the_program_does() {
+    let world = World::new();
+    let shown = world.does("--help");
+    assert!(PAGE.contains(&format!("```\n{shown}```")), "{shown}");
+}
+
 #[cfg(feature = "stock-kernel")]
 #[test]
 fn so_do_those_that_need_a_stock_kernel() {

@@ -69,6 +69,29 @@ fn a_nic_that_is_given_away_comes_back_as_it_was() {
     world.assert_unchanged_since(&before);
 }
 
+/// The kernel puts a NIC whose namespace has died back to the host, under whatever name is free. A veth would die with it, so
+/// here somebody takes it out before.
+#[test]
+fn a_nic_whose_guest_died_is_found_on_the_host_by_its_mark() {
+    let world = World::new();
+    world.nic();
+    world.sh("ip addr add 10.2.0.9/24 brd + dev eth2");
+    let before = world.state();
+    let c1 = world.container("c1");
+    world.attaches("--direct-phys eth2 c1 10.2.0.2/24");
+    let on_host = world.spawn(["sleep", "1000"]);
+    c1.sh(&format!(
+        "ip link set eth1 netns {} name dev7",
+        on_host.id()
+    ));
+    drop(on_host);
+    c1.vanish();
+    assert!(world.link("dev7").is_some());
+    assert_eq!(world.does("--gc"), "c1 eth1\n");
+    world.until_nic_runs();
+    world.assert_unchanged_since(&before);
+}
+
 #[test]
 fn giving_a_nic_away_by_its_address_leaves_out_what_has_no_effect() {
     let world = World::new();
