@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,9 @@ const RETRIES: u32 = 3;
 
 /// Where containerd listens unless `CONTAINERD_ADDRESS` says otherwise.
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
+
+/// Where runtimes of Kubernetes listen.
+const CRI: [&str; 3] = [CONTAINERD, "/run/crio/crio.sock", "/run/cri-dockerd.sock"];
 
 /// What a runtime said of a name.
 enum Answer {
@@ -277,6 +280,12 @@ fn containerd(name: &str) -> Answer {
 
 /// By crictl: a pod by its name (`NAMESPACE/NAME` where that is not enough) or id, or a container of one by its id.
 fn cri(name: &str) -> Answer {
+    // crictl tries one default after the other, two seconds each, where it was not told and nobody listens.
+    let told = std::env::var_os("CONTAINER_RUNTIME_ENDPOINT").is_some()
+        || Path::new("/etc/crictl.yaml").exists();
+    if !told && !CRI.iter().any(|socket| Path::new(socket).exists()) {
+        return Answer::Absent;
+    }
     let (namespace, pod) = match name.split_once('/') {
         Some((namespace, pod)) => (Some(namespace), pod),
         None => (None, name),

@@ -99,18 +99,16 @@ fn containers_are_found_by_the_commands_of_their_runtimes() {
 }
 
 #[test]
-fn ctr_is_not_waited_for_where_containerd_does_not_run() {
+fn commands_are_not_waited_for_where_their_daemons_do_not_run() {
     let mut world = World::new();
     World::answer("ctr", "-q", "default\n");
     World::answer("ctr", "ls", TASKS);
     world.without_containerd();
-    let ran = world.pipework("br1 containerd:t1 10.1.0.2/24");
-    assert!(
-        ran.stderr
-            .contains("containerd is not installed or does not run"),
-        "{}",
-        ran.stderr
-    );
+    for runtime in ["containerd", "cri"] {
+        let said = world.fails(&format!("br1 {runtime}:t1 10.1.0.2/24"));
+        let words = format!("{runtime} is not installed or does not run");
+        assert!(said.contains(&words), "{said}");
+    }
 }
 
 const DOCKER: &str = r#"[{"Id": "3f2b8c1d9e7a3f2b8c1d9e7a3f2b8c1d9e7a3f2b8c1d9e7a3f2b8c1d9e7a0001", "State": {"Running": true, "Pid": PID}}]"#;
