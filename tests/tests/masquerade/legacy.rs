@@ -1,6 +1,6 @@
 //! Hosts whose firewall is legacy iptables.
 
-use plumb_tests::{Host, at_once, binaries, conf, json};
+use plumb_tests::{Container, Host, Plugin, at_once, binaries, conf, json};
 
 use super::world::{
     INTERNET, SECOND, SILENCE, UPLINK, World, kept_out, nf_call, seen, seen_by_datagram,
@@ -281,4 +281,49 @@ fn without_the_programs_it_is_said() {
         .sh("for p in /usr/sbin/*tables*-save; do umount $p; done");
     world.host.assert_unchanged_since(&before);
     world.add(&c1, &result, keys).succeeds();
+}
+
+/// Calls the plugin with its nftables socket refused, as by a kernel that has none. Which of its sockets that is, a call
+/// that is only watched tells.
+fn without_nftables(plugin: &Plugin, operation: &str, container: &Container) {
+    let conf = conf("masquerade", json!({}));
+    let call = |fault: &[&str]| {
+        let strace = ["strace", "-o", "/run/trace", "-e", "trace=socket"];
+        let traced = plugin.clone().under(strace.iter().chain(fault));
+        traced.operation(operation, container, &conf).succeeds();
+        std::fs::read_to_string("/run/trace").unwrap()
+    };
+    let watched = call(&[]);
+    let place = watched
+        .lines()
+        .position(|line| line.contains("NETLINK_NETFILTER"));
+    let place = place.unwrap() + 1;
+    // It is asked for once more without SOCK_CLOEXEC, which old kernels do not know.
+    let fault = format!(
+        "inject=socket:error=EPROTONOSUPPORT:when={place}..{}",
+        place + 1
+    );
+    if operation == "ADD" {
+        plugin.del(container, &conf).succeeds();
+    }
+    let trace = call(&["-e", &fault]);
+    let mut refused = trace.lines().filter(|line| line.contains("INJECTED"));
+    assert!(
+        refused.all(|line| line.contains("NETLINK_NETFILTER")),
+        "{trace}"
+    );
+    assert!(trace.contains("INJECTED"), "{trace}");
+}
+
+#[test]
+fn a_kernel_without_nftables_has_legacy_iptables() {
+    let world = World::new();
+    let (c1, result) = world.with_container("c1");
+    without_nftables(&world.plugin().previous(&result), "ADD", &c1);
+    assert_eq!(world.host.ruleset(), "");
+    let seen = seen(&c1, &world.internet, INTERNET[0]);
+    assert_eq!(seen.as_deref(), Some(UPLINK[0]));
+    // Watched, DEL has removed them; what is left to do is nothing, and no nftables is no obstacle.
+    without_nftables(&world.plugin().netns(""), "DEL", &c1);
+    assert_eq!(rules(&world.host), Vec::<String>::new());
 }
