@@ -148,12 +148,13 @@ impl<'a> Attempt<'a> {
         let Some(id) = config.id.filter(|_| config.mode == Mode::Shared) else {
             return Ok(self.lower.master.clone());
         };
-        let what = names::what(config.protocol, id);
+        let owner = self.call.owner();
+        let what = names::what(config.protocol, id, &owner, &self.target.ifname);
         let shared = Shared {
             config,
             id,
             ground: self.ground,
-            owner: self.call.owner().altname(&what),
+            owner: owner.altname(&what),
         };
         shared.hold(&mut self.lower, undo)
     }

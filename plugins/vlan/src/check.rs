@@ -68,9 +68,30 @@ fn find(call: &Call<Config>, previous: &Attachment) -> Result<Found, Error> {
         && let Ok(found) = Found::read(call, &name)
         && (call.config.mode == Mode::Shared || is_tagged(&call.config, &found.link))
     {
+        // A chain may use one VLAN on two masters.
+        if !stands_on_master(call, &found.link)
+            && let Ok(called) = Found::read(call, &call.ifname)
+            && stands_on_master(call, &called.link)
+        {
+            return Ok(called);
+        }
         return Ok(found);
     }
     Found::read(call, &call.ifname)
+}
+
+/// Whether a link is certain to be on the master that the configuration names, with its VLAN id.
+fn stands_on_master(call: &Call<Config>, link: &Link) -> bool {
+    let Ok(below) = read_below(call, link) else {
+        return false;
+    };
+    match (call.config.mode, call.config.id) {
+        (Mode::Direct, _) => is_tagged(&call.config, link) && check_master(call, &below).is_ok(),
+        (Mode::Shared, None) => check_master(call, &below).is_ok(),
+        (Mode::Shared, Some(_)) => {
+            is_tagged(&call.config, &below.link) && check_shared_master(call, &below).is_ok()
+        }
+    }
 }
 
 fn check_interface(call: &Call<Config>, previous: &Attachment, link: &Link) -> Result<(), Error> {
@@ -179,11 +200,19 @@ fn check_shared(call: &Call<Config>, link: &Link, below: &Below) -> Result<(), E
     if !shared.up {
         return Err(drift(&format!("state of {}", shared.name), "up", "down"));
     }
-    let owner = call.owner().altname(&names::what(config.protocol, id));
+    let ifname = IfName::parse(&link.name).unwrap_or_else(|_| call.ifname.clone());
+    let what = names::what(config.protocol, id, &call.owner(), &ifname);
+    let owner = call.owner().altname(&what);
     if names::is_ours(shared) && !shared.altnames.contains(&owner) {
         let what = format!("owner of {}", shared.name);
         return Err(drift(&what, owner, "none of that name"));
     }
+    check_shared_master(call, below)
+}
+
+/// Compares the link below the shared one with the master that the configuration names.
+fn check_shared_master(call: &Call<Config>, below: &Below) -> Result<(), Error> {
+    let (config, shared) = (&call.config, &below.link);
     let Some(master) = &config.master else {
         return Ok(());
     };

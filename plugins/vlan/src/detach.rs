@@ -143,8 +143,12 @@ pub(crate) fn is_tagged(config: &Config, link: &Link) -> bool {
 fn leave_shared(call: &DelCall<Config>, ground: Ground<'_>) -> Result<(), Error> {
     let id = call.config.id.filter(|_| call.config.mode == Mode::Shared);
     let mut rtnl = ground.open()?;
-    if let Some(id) = id {
-        let name = call.owner().altname(&names::what(call.config.protocol, id));
+    // Runtimes go through a chain from its end.
+    let stacked = stacked_name(&call.ifname, id).ok();
+    for ifname in stacked.iter().chain([&call.ifname]) {
+        let Some(id) = id else { break };
+        let what = names::what(call.config.protocol, id, &call.owner(), ifname);
+        let name = call.owner().altname(&what);
         if let Some(link) = rtnl.link_by_altname(&name).map_err(Cause::cause)? {
             return leave(ground, &link, &name);
         }

@@ -57,12 +57,15 @@ pub(crate) fn is_marked_for_removal(link: &Link) -> bool {
     link.alias.as_deref() == Some(REMOVAL_MARK)
 }
 
-/// What tells apart the shared links that one attachment uses: a chain may have several.
-pub(crate) fn what(protocol: Protocol, id: u16) -> String {
-    match protocol {
-        Protocol::Dot1Q => format!("q{id}"),
-        Protocol::Dot1Ad => format!("ad{id}"),
-    }
+/// What tells apart the shared links that one attachment uses: a chain may have several, also of one VLAN on two masters.
+/// `ifname` is the interface for which the link is used.
+pub(crate) fn what(protocol: Protocol, id: u16, owner: &Owner, ifname: &IfName) -> String {
+    let protocol = match protocol {
+        Protocol::Dot1Q => "q",
+        Protocol::Dot1Ad => "ad",
+    };
+    let stacked = if *ifname == owner.ifname { "" } else { "s" };
+    format!("{protocol}{id}{stacked}")
 }
 
 /// The owners of a shared link: further name and tag.
@@ -106,6 +109,14 @@ mod tests {
 
     use super::*;
 
+    fn owner() -> Owner {
+        Owner {
+            network: NetworkName::parse("office").unwrap(),
+            container: ContainerId::parse("c1").unwrap(),
+            ifname: IfName::parse("eth0").unwrap(),
+        }
+    }
+
     #[test]
     fn the_name_of_a_shared_link_never_changes_and_tells_that_it_is_ours() {
         let name = shared_name(2, Protocol::Dot1Q, 42).unwrap();
@@ -122,16 +133,22 @@ mod tests {
         let name = |protocol, id| shared_name(2, protocol, id).unwrap();
         assert_ne!(name(Protocol::Dot1Q, 42), name(Protocol::Dot1Q, 43));
         assert_ne!(name(Protocol::Dot1Q, 42), name(Protocol::Dot1Ad, 42));
-        assert_ne!(what(Protocol::Dot1Q, 42), what(Protocol::Dot1Ad, 42));
+    }
+
+    #[test]
+    fn one_attachment_has_a_further_name_for_each_link_it_shares() {
+        let what = |protocol, ifname| {
+            let ifname = IfName::parse(ifname).unwrap();
+            super::what(protocol, 42, &owner(), &ifname)
+        };
+        assert_eq!(what(Protocol::Dot1Q, "eth0"), "q42");
+        assert_eq!(what(Protocol::Dot1Q, "eth0.42"), "q42s");
+        assert_eq!(what(Protocol::Dot1Ad, "eth0"), "ad42");
     }
 
     #[test]
     fn owners_are_told_from_further_names_of_others() {
-        let owner = Owner {
-            network: NetworkName::parse("office").unwrap(),
-            container: ContainerId::parse("c1").unwrap(),
-            ifname: IfName::parse("eth0").unwrap(),
-        };
+        let owner = owner();
         let altnames = [String::from("enp0s1"), owner.altname("q42")];
         let found: Vec<_> = tags(&altnames).collect();
         assert_eq!(found.len(), 1);

@@ -40,6 +40,7 @@ impl<'a> Shared<'a> {
         let begin = Instant::now();
         loop {
             let link = self.find_or_make(lower, undo)?;
+            let link = grown(lower, link)?;
             self.require_fitting(&link)?;
             if !names::is_ours(&link) {
                 require_up(&link, self.config, "vlanId")?;
@@ -217,6 +218,24 @@ impl<'a> Shared<'a> {
             )),
             None => Ok(()),
         }
+    }
+}
+
+/// A link of ours with the MTU that there is room for now: the kernel takes the MTU of a VLAN link down with its master's,
+/// and not up. It stays when the ADD fails, as others may have come to use it.
+fn grown(lower: &mut Lower, link: Link) -> Result<Link, Error> {
+    if !names::is_ours(&link) || link.mtu >= lower.room {
+        return Ok(link);
+    }
+    let change = link.change().mtu(lower.room);
+    let change = change.doing(format!("set the MTU of {} to {}", link.name, lower.room));
+    match lower.rtnl.execute(change.request()) {
+        // Somebody removed it: adding an owner will say so.
+        Err(error) if !error.is_absent() => Err(error.cause()),
+        _ => Ok(Link {
+            mtu: lower.room,
+            ..link
+        }),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plumb_tests::{Value, conf, json};
+use plumb_tests::{Value, conf, json, until};
 
 use super::{World, ipam, with, without};
 
@@ -135,6 +135,41 @@ fn a_shared_link_behind_another_plugin_is_held_once() {
     last.del(&c1, &conf).succeeds();
     world.assert_unchanged_since(&before.0);
     c1.assert_unchanged_since(&before.1);
+}
+
+/// The container is on one VLAN of two fabrics.
+#[test]
+fn one_vlan_of_two_masters_is_a_chain_of_two() {
+    let world = World::new();
+    world.sh("ip link add nic2 type veth peer name port2 netns switch && ip link set nic2 up");
+    world.switch.sh("ip link set port2 up");
+    let runs = || world.link("nic2").unwrap()["operstate"] == "UP";
+    assert!(until(SOON, runs), "nic2 has no carrier");
+    let c1 = world.container("c1");
+    let before = (world.state(), c1.state());
+    for mode in ["shared", "direct"] {
+        let on = |master| tag(json!({ "master": master, "mode": mode, "vlanId": 5 }));
+        let first = world.plugin().add(&c1, on("nic")).succeeds();
+        let second = world.plugin().previous(&first).add(&c1, on("nic2"));
+        let last = world.plugin().previous(&second.succeeds());
+        last.check(&c1, on("nic2")).succeeds();
+        last.check(&c1, on("nic")).succeeds();
+        world
+            .plugin()
+            .valid([("c1", "eth0")])
+            .gc(on("nic"))
+            .succeeds();
+        last.del(&c1, on("nic2")).succeeds();
+        assert_eq!(c1.link("eth0.5"), None);
+        world
+            .plugin()
+            .previous(&first)
+            .check(&c1, on("nic"))
+            .succeeds();
+        last.del(&c1, on("nic")).succeeds();
+        world.assert_unchanged_since(&before.0);
+        c1.assert_unchanged_since(&before.1);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plumb_tests::{Value, at_once, json};
+use plumb_tests::{Container, Value, at_once, json};
 
 use super::{World, shared, with};
 
@@ -166,6 +166,22 @@ fn each_container_may_have_its_own_mtu_and_address() {
     );
     assert_eq!(c2.link("eth0").unwrap()["mtu"], 1500);
     assert_eq!(link(&world)["mtu"], 1500);
+}
+
+/// The kernel makes a VLAN link smaller with its master, and not larger.
+#[test]
+fn a_shared_link_grows_with_its_master() {
+    let world = World::new();
+    let (c1, result) = world.attached("c1", &shared(5));
+    world.sh("ip link set nic mtu 9000");
+    let (c2, _) = world.attached("c2", &shared(5));
+    let large = with(shared(5), json!({ "mtu": 8000 }));
+    let (c3, _) = world.attached("c3", &large);
+    let mtu = |container: &Container| container.link("eth0").unwrap()["mtu"].clone();
+    assert_eq!([mtu(&c1), mtu(&c2), mtu(&c3)], [1500, 9000, 8000]);
+    world.check(&c1, &shared(5), &result).succeeds();
+    let more = with(shared(5), json!({ "mtu": 9001 }));
+    world.refused("c4", &more, 7, "mtu: 9001 must be at most 9000");
 }
 
 #[test]
