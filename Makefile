@@ -52,13 +52,14 @@ test-dhcp: build
 	@PLUGIN_DIR=$(abspath $(RELEASE)) CROWD=1000 && export PLUGIN_DIR CROWD && \
 		$(CARGO) test --locked --target $(TARGET) --package=plumb-tests --test=dhcp_ipam -- --nocapture many
 
-# On a stock Debian kernel in a virtual machine: what needs one and a selection of the rest, or (slow) everything.
+# On a stock Debian kernel in a virtual machine: what needs one and a selection of the rest, or (slow) everything; with
+# VM_TESTS="masquerade vlan" of everything what is made from a source with one of these in its path.
 test-vm: build
 	@.ci/setup test tutorial vm
 	@PLUGIN_DIR=$(abspath $(RELEASE)) integration/vm/test
 test-vm-all: build
 	@.ci/setup test tutorial vm
-	@PLUGIN_DIR=$(abspath $(RELEASE)) integration/vm/test all
+	@PLUGIN_DIR=$(abspath $(RELEASE)) integration/vm/test all $(VM_TESTS)
 
 # The contract tests against the Go plugins that ours take the place of.
 test-reference: build
@@ -140,6 +141,8 @@ install-links: install
 install-tools: build
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 755 $(RELEASE)/topology $(RELEASE)/pipework "$(DESTDIR)$(PREFIX)/bin"
+	install -d "$(DESTDIR)$(PREFIX)/share/plumb"
+	cp -R conf-examples "$(DESTDIR)$(PREFIX)/share/plumb"
 
 # A Debian package in target/; integration/package has a page about it.
 deb: build

@@ -12,7 +12,7 @@ use super::inside::Inside;
 use super::lifecycle::{self, Request};
 use super::picture::picture;
 use super::store::Store;
-use super::{enter, hold, inspect, node, report, say, takedown, words};
+use super::{enter, hold, inspect, labs, node, report, say, takedown, words};
 
 /// Builds a network topology from a file, in namespaces of its own: no root, and the host stays as it is.
 #[derive(Parser)]
@@ -26,7 +26,7 @@ struct Arguments {
 enum Verb {
     /// Bring a topology up, whole or not at all.
     Up {
-        /// The topology file (TOML).
+        /// The topology file (TOML), or the name of a lab that `list` shows.
         file: PathBuf,
         /// The name of the lab; the file's own when not given.
         #[arg(long, value_parser = words::name)]
@@ -41,6 +41,8 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
+    /// Show the labs that come with the project.
+    List,
     /// Take a lab down and leave nothing of it.
     Down {
         #[command(flatten)]
@@ -149,13 +151,14 @@ fn run(verb: Verb) -> Result<ExitCode, Error> {
                 absolute(plugins)?
             };
             lifecycle::up(&Request {
-                file,
+                file: labs::file(file)?,
                 name,
                 plugins,
                 host,
                 check,
             })
         }
+        Verb::List => labs::list().map(|()| ExitCode::SUCCESS),
         Verb::Down { lab } => lifecycle::down(lab.name.as_deref()),
         Verb::Inspect { lab, json } => enter::run_inside(
             &lab.store()?,

@@ -17,6 +17,7 @@ mod hold;
 mod inside;
 mod inspect;
 mod known;
+mod labs;
 mod lifecycle;
 mod lines;
 mod model;

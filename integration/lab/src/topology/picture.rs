@@ -58,10 +58,24 @@ pub(super) fn picture(lab: &Inside) -> Result<Picture, Error> {
             (&uplink.peer, &uplink.peer_interface),
         ];
         let ends = ends.map(|(node, interface)| live.attachment(node, &name, interface));
-        let attachments: Vec<_> = ends.into_iter().flatten().collect();
+        let mut attachments: Vec<_> = ends.into_iter().flatten().collect();
+        let prefixes = prefixes(&attachments);
+        // The host's end is a port of a bridge: the far end is on the bridge's network.
+        let bridged = |network: &&Network| {
+            let same = network.prefixes.iter().any(|each| prefixes.contains(each));
+            same && network.host.as_ref() == Some(&uplink.node)
+        };
+        if let [far] = attachments.as_mut_slice()
+            && far.node == uplink.peer
+            && let Some(network) = picture.networks.iter().find(bridged)
+        {
+            far.network.clone_from(&network.name);
+            picture.attachments.append(&mut attachments);
+            continue;
+        }
         picture.networks.push(Network {
             name,
-            prefixes: prefixes(&attachments),
+            prefixes,
             ..Network::default()
         });
         picture.attachments.extend(attachments);

@@ -6,6 +6,7 @@ mod bench;
 mod broken;
 mod dhcp;
 mod host;
+mod labs;
 mod life;
 mod tutorial;
 #[cfg(feature = "stock-kernel")]
