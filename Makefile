@@ -61,6 +61,12 @@ test-vm-all: build
 	@.ci/setup test tutorial vm
 	@PLUGIN_DIR=$(abspath $(RELEASE)) integration/vm/test all $(VM_TESTS)
 
+# Cross-built for aarch64, and what of it runs under emulation.
+.PHONY: check-aarch64
+check-aarch64:
+	@.ci/setup build aarch64
+	@.ci/check-aarch64
+
 # The contract tests against the Go plugins that ours take the place of.
 test-reference: build
 	@.ci/setup test
