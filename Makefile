@@ -14,7 +14,7 @@ UNITDIR := /usr/lib/systemd/system
 
 export TARGET
 
-.PHONY: build image tutorial test test-dhcp test-faults test-vm test-vm-all test-reference test-clients bench bench-dhcp bench-vlan
+.PHONY: build image tutorial test test-dhcp test-faults test-vm test-vm-all test-reference test-clients bench bench-dhcp bench-masquerade bench-packets bench-vlan
 .PHONY: install install-links install-tools install-systemd deb test-deb clean
 .PHONY: lint lint-setup lint-format lint-clippy lint-doc lint-shell lint-fuzz
 
@@ -98,6 +98,12 @@ bench-dhcp: build
 	@.ci/setup test
 	@PLUGIN_DIR=$(abspath $(RELEASE)) REFERENCE_DIR=$$(.ci/reference-plugins) && export PLUGIN_DIR REFERENCE_DIR && \
 		$(CARGO) bench --locked --target $(TARGET) --package=plumb-tests --bench=dhcp
+
+# What a packet costs with 1000 attached: our masquerade's rules against the Go firewall's.
+bench-packets: build
+	@.ci/setup test
+	@PLUGIN_DIR=$(abspath $(RELEASE)) REFERENCE_DIR=$$(.ci/reference-plugins) && export PLUGIN_DIR REFERENCE_DIR && \
+		$(CARGO) bench --locked --target $(TARGET) --package=plumb-tests --bench=packets
 
 # Our vlan against the Go plugin's, on a stock kernel: of an emulated machine only the ratios mean something.
 bench-vlan: build

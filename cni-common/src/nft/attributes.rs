@@ -4,16 +4,16 @@ use netlink_packet_core::{NLA_HEADER_SIZE, NlasIterator};
 
 /// The attributes of a message or of a nested attribute; the first of a number counts.
 #[derive(Clone, Copy)]
-pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
+pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Attributes<'a> {
     /// The attributes of a message, after `struct nfgenmsg`.
-    pub(super) fn of(body: &'a [u8]) -> Self {
+    pub(crate) fn of(body: &'a [u8]) -> Self {
         Self(body.get(4..).unwrap_or_default())
     }
 
     /// All, up to the first whose length makes no sense.
-    pub(super) fn all(self) -> impl Iterator<Item = (u16, &'a [u8])> {
+    pub(crate) fn all(self) -> impl Iterator<Item = (u16, &'a [u8])> {
         NlasIterator::new(self.0).map_while(|found| {
             let found = found.ok()?;
             let (kind, end) = (found.kind(), usize::from(found.length()));
@@ -22,34 +22,34 @@ impl<'a> Attributes<'a> {
     }
 
     /// The value of one.
-    pub(super) fn get(self, kind: u16) -> Option<&'a [u8]> {
+    pub(crate) fn get(self, kind: u16) -> Option<&'a [u8]> {
         self.all()
             .find_map(|(found, value)| (found == kind).then_some(value))
     }
 
     /// The attributes inside one.
-    pub(super) fn nested(self, kind: u16) -> Option<Self> {
+    pub(crate) fn nested(self, kind: u16) -> Option<Self> {
         self.get(kind).map(Self)
     }
 
     /// A 32 bit number in network byte order.
-    pub(super) fn number(self, kind: u16) -> Option<u32> {
+    pub(crate) fn number(self, kind: u16) -> Option<u32> {
         Some(u32::from_be_bytes(self.get(kind)?.try_into().ok()?))
     }
 
     /// Whether these numbers are among them.
-    pub(super) fn are(self, numbers: &[(u16, u32)]) -> bool {
+    pub(crate) fn are(self, numbers: &[(u16, u32)]) -> bool {
         let mut numbers = numbers.iter();
         numbers.all(|(kind, value)| self.number(*kind) == Some(*value))
     }
 
     /// A 64 bit number in network byte order.
-    pub(super) fn long(self, kind: u16) -> Option<u64> {
+    pub(crate) fn long(self, kind: u16) -> Option<u64> {
         Some(u64::from_be_bytes(self.get(kind)?.try_into().ok()?))
     }
 
     /// A text with or without its NUL.
-    pub(super) fn text(self, kind: u16) -> Option<String> {
+    pub(crate) fn text(self, kind: u16) -> Option<String> {
         let value = self.get(kind)?;
         let text = value.strip_suffix(&[0]).unwrap_or(value);
         String::from_utf8(text.to_vec()).ok()

@@ -7,7 +7,7 @@
 
 mod amend;
 mod answer;
-mod attributes;
+pub(crate) mod attributes;
 mod batch;
 mod compile;
 mod expression;

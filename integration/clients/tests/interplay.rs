@@ -56,6 +56,10 @@ fn list(main: &str, ipam: &Value, chained: &[&str]) -> NetworkList {
     })];
     for kind in chained {
         plugins.push(match *kind {
+            // Both publish the same port then.
+            "masquerade" if chained.contains(&"portmap") => {
+                json!({ "type": kind, "capabilities": { "portMappings": true } })
+            }
             "portmap" => json!({ "type": kind, "capabilities": { "portMappings": true } }),
             "tuning" => json!({ "type": kind, "sysctl": { "net.ipv4.conf.eth0.arp_filter": "1" }, "mtu": 1400 }),
             "bandwidth" => json!({ "type": kind, "ingressRate": 100_000_000, "ingressBurst": 100_000_000 }),

@@ -18,11 +18,14 @@ use masquerade::rules::{self, Inside};
 
 use crate::plan::Plan;
 
-/// What `masquerade` chained after this plugin would be given. Forwarding is `isGateway`'s affair.
+/// What `masquerade` chained after this plugin would be given: translation and nothing else. Forwarding is `isGateway`'s
+/// affair.
 fn config() -> Config {
     Config {
         ip_forward: Forwarding::LEAVE,
         firewalld_zone: None,
+        drop_invalid: false,
+        counters: false,
         ..Config::default()
     }
 }
@@ -65,6 +68,8 @@ fn chained(owner: &Owner, inside: &Link, plan: &Plan) -> String {
         .with("name", owner.network.as_str())
         .with("type", "masquerade")
         .with("ipForward", Json::Bool(false))
+        .with("dropInvalid", Json::Bool(false))
+        .with("counters", Json::Bool(false))
         .with("prevResult", previous.to_json(version));
     Json::from(configuration).to_line()
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use cni_common::error::{Error, Step};
 use cni_common::netlink;
-use cni_common::nft::{Batch, Element, FoundRule, Nft, Where, is_stale};
+use cni_common::nft::{Batch, Element, FoundRule, Nft, is_stale};
 use cni_common::owner::Owner;
 
 use crate::accepts::{Gap, is_same};
-use crate::rules::{Chain, Group, Plan, Rule, table};
+use crate::rules::{Chain, Group, Plan, Rule, TABLE_COMMENT, table};
 
 /// How often a change is tried before the call gives up with code 11: a try takes microseconds and fails only if
 /// another transaction was faster.
@@ -101,7 +101,7 @@ impl<'a> Missing<'a> {
     fn fill(&self, batch: &mut Batch, tag: &str) {
         let table = table();
         if !self.groups.is_empty() {
-            batch.ensure_table(&table, "made by the CNI plugin masquerade");
+            batch.ensure_table(&table, TABLE_COMMENT);
         }
         for group in &self.groups {
             batch.add_set(&group.set);
@@ -151,9 +151,8 @@ fn add_rules(batch: &mut Batch, group: &Group) {
         }
     }
     for rule in &group.rules {
-        // The newest settings win where an older group says something about the same packets.
         let (chain, name) = (rule.chain.name(), Some(group.set.name.as_str()));
-        batch.add_rule(&table, chain, Where::First, &rule.statements, name);
+        batch.add_rule(&table, chain, rule.place, &rule.statements, name);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use cni_common::addr::Family;
+use cni_common::addr::{Cidr, Family};
 use cni_common::error::{Error, Step};
 use cni_common::ident::NetworkName;
 use cni_common::log;
@@ -11,6 +11,7 @@ use cni_common::owner::Owner;
 
 use crate::apply::{self, Before};
 use crate::config::{Backend, Config};
+use crate::publish::{self, Published};
 use crate::release::{self, Going};
 use crate::rules::{self, Plan};
 use crate::sysctls::{self, Memory, Wanted};
@@ -92,6 +93,10 @@ pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<Before, Err
     // The last attachment to go holds the lock while it puts parameters back: look at them under it.
     let memory = Memory::open(config.restore_sysctls)?;
     let mut choice = choose(config.backend)?;
+    let repeated = match &mut choice {
+        Choice::Nftables(nft) => publish::check_free(nft, plan, owner)?,
+        Choice::Legacy => publish::refuse(plan)?,
+    };
     if config.restore_sysctls && is_first(&mut choice)? {
         memory.begin()?;
     }
@@ -110,6 +115,9 @@ pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<Before, Err
     };
     let attached = applied.and_then(|before| {
         sysctls::set(&wanted, remembering, &mut changed)?;
+        if let Choice::Nftables(nft) = &mut choice {
+            publish::add(nft, plan, owner, repeated)?;
+        }
         Ok(before)
     });
     if attached.is_err()
@@ -161,6 +169,8 @@ pub fn detach(config: &Config, network: &NetworkName, going: &Going<'_>) -> Resu
 fn release(config: &Config, network: &NetworkName, going: &Going<'_>) -> Result<bool, Error> {
     let released = match nftables()? {
         Some(mut nft) => {
+            let unpublished =
+                publish::release(&mut nft, network, going, &published_by(config, going));
             let released = release::release(&mut nft, network, going);
             if let (Ok(released), Ok(Some(zone))) = (&released, zone(config, &mut nft)) {
                 let mut free = released.addresses.clone();
@@ -170,10 +180,13 @@ fn release(config: &Config, network: &NetworkName, going: &Going<'_>) -> Result<
                     firewalld::dismiss(zone, &free);
                 }
             }
-            if released.as_ref().is_ok_and(|released| released.deleted) {
+            let deleted = unpublished.as_ref().is_ok_and(|ports| ports.deleted)
+                || released.as_ref().is_ok_and(|released| released.deleted);
+            let settled = unpublished.and_then(|ports| ports.settle(&mut nft));
+            if deleted {
                 nft.close_after_deletion();
             }
-            released.map(|released| released.all_gone)
+            settled.and(released.map(|released| released.all_gone))
         }
         None => Ok(true),
     };
@@ -188,4 +201,15 @@ pub(crate) fn remove_reference(addresses: &[IpAddr]) -> Result<(), Error> {
         None => Ok(()),
     };
     removed.and(legacy::remove_accepts(addresses))
+}
+
+/// The ports that an attachment probably holds.
+fn published_by(config: &Config, going: &Going<'_>) -> Vec<Published> {
+    match going {
+        Going::Of(_, addresses) => {
+            let own: Vec<Cidr> = addresses.iter().copied().map(Cidr::host).collect();
+            publish::wanted(config, &own)
+        }
+        Going::Where(_) => Vec::new(),
+    }
 }

@@ -8,6 +8,7 @@ use cni_common::owner::Owner;
 use cni_common::sysctl;
 
 use crate::accepts::{Gap, is_same};
+use crate::publish;
 use crate::rules::{Chain, Group, Plan, table};
 use crate::sysctls::Wanted;
 
@@ -21,6 +22,10 @@ pub(crate) fn rules(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<Vec<Str
         if let Some(gap) = Gap::find(nft, accepts).step(|| "read the firewall")? {
             gap.describe(&mut drift);
         }
+    }
+    publish::compare(nft, plan, owner, &mut drift).step(|| "read the firewall")?;
+    if let Some(inside) = plan.localhost() {
+        drift.extend(publish::localhost::drift(inside)?);
     }
     Ok(drift)
 }

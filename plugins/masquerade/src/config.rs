@@ -1,12 +1,20 @@
 //! The keys of the configuration.
 
-use core::net::IpAddr;
+pub mod allow;
+mod interface;
+pub mod publish;
+mod translation;
+
 use std::path::PathBuf;
 
-use cni_common::addr::{Cidr, Family, parse_ip};
+use cni_common::addr::{Cidr, Family};
 use cni_common::config::{Configuration, Input};
-use cni_common::ident::IfName;
-use cni_common::json::Value;
+use cni_common::json::{Json, Value};
+use cni_common::nft::{NatFlags, NatTo};
+
+use self::allow::Allow;
+pub use self::interface::Interface;
+use self::publish::Mapping;
 
 use crate::forwarding::Forwarding;
 use crate::state::DIRECTORY;
@@ -19,6 +27,8 @@ pub enum Forward {
     Open,
     /// Those that the network opens; towards it only replies pass.
     Stateful,
+    /// As [`Forward::Stateful`]; and what the network opens to other networks of this plugin is dropped.
+    Isolated,
 }
 
 /// Which other networks of the host reach the network (`ingressPolicy` of the reference plugin `firewall`).
@@ -89,23 +99,42 @@ impl Default for Admin {
 }
 
 /// The keys.
+#[expect(clippy::struct_excessive_bools, reason = "each of them is a key")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Whether it stands in for the reference plugin `firewall`, by whose name it is called.
     pub stands_in: bool,
-    /// `masquerade`: whether sources are translated.
-    pub masquerade: bool,
+    /// `masquerade`: of which families sources are translated.
+    pub masquerade: Vec<Family>,
     /// `sources`: networks behind the containers, translated and guarded like the containers' own addresses.
     pub sources: Vec<Cidr>,
     /// `exclude`: destinations that see the true source.
     pub exclude: Vec<Cidr>,
     /// `outInterface`: only what leaves by this interface is translated.
-    pub out_interface: Option<IfName>,
-    /// `toSource`: the address that the outside sees, at most one of a family; without one, that of the
+    pub out_interface: Option<Interface>,
+    /// `inInterface`: only what came in by this interface is translated.
+    pub in_interface: Option<Interface>,
+    /// `toSource`: the addresses that the outside sees, at most one entry of a family; without one, that of the
     /// interface by which a packet leaves.
-    pub to_source: Vec<IpAddr>,
+    pub to_source: Vec<NatTo>,
+    /// `toPrefix`: the prefix that the outside sees in place of the containers' own, at most one of a family.
+    pub to_prefix: Vec<Cidr>,
+    /// `natFlags`: how an address and a port are chosen.
+    pub nat_flags: NatFlags,
+    /// `withinSubnet`: whether what stays within the network is translated too.
+    pub within_subnet: bool,
+    /// `dropInvalid`: whether what connection tracking can make nothing of, and so would leave untranslated, is dropped.
+    pub drop_invalid: bool,
+    /// `counters`: whether the network and each attachment count what passes.
+    pub counters: bool,
     /// `forward`.
     pub forward: Forward,
+    /// `allow`: what passes although `forward` would stop it.
+    pub allow: Vec<Allow>,
+    /// `isolateContainers`: whether what the host forwards from one container of the network to another is dropped.
+    pub isolate_containers: bool,
+    /// `publish` and `runtimeConfig.portMappings`: ports of the host that lead to the container.
+    pub publish: Vec<Mapping>,
     /// `clampMss`.
     pub clamp_mss: Option<Mss>,
     /// `ingressPolicy`.
@@ -130,12 +159,21 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             stands_in: false,
-            masquerade: true,
+            masquerade: vec![Family::V4, Family::V6],
             sources: Vec::new(),
             exclude: Vec::new(),
             out_interface: None,
+            in_interface: None,
             to_source: Vec::new(),
+            to_prefix: Vec::new(),
+            nat_flags: NatFlags::default(),
+            within_subnet: false,
+            drop_invalid: true,
+            counters: true,
             forward: Forward::Open,
+            allow: Vec::new(),
+            isolate_containers: false,
+            publish: Vec::new(),
             clamp_mss: None,
             ingress: Ingress::Open,
             backend: Backend::default(),
@@ -150,10 +188,27 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The fixed source address of a family, if one is configured.
-    pub fn to_source(&self, family: Family) -> Option<IpAddr> {
-        let mut addresses = self.to_source.iter().copied();
-        addresses.find(|address| Family::of(*address) == family)
+    /// Whether sources of a family are translated.
+    pub fn translates(&self, family: Family) -> bool {
+        self.masquerade.contains(&family)
+    }
+
+    /// What the outside sees in place of sources of a family, if something fixed is configured.
+    pub fn to_source(&self, family: Family) -> Option<NatTo> {
+        let prefixes = self.to_prefix.iter().copied().map(NatTo::Prefix);
+        let mut all = self.to_source.iter().copied().chain(prefixes);
+        all.find(|to| to.family() == family)
+    }
+
+    /// Whether ports are published at addresses of a family.
+    pub fn publishes(&self, family: Family) -> bool {
+        self.publish.iter().any(|mapping| mapping.at.is_for(family))
+    }
+
+    /// The prefix that the outside sees in place of those of a family.
+    pub fn to_prefix(&self, family: Family) -> Option<Cidr> {
+        let mut prefixes = self.to_prefix.iter().copied();
+        prefixes.find(|prefix| prefix.family() == family)
     }
 
     /// The destinations of a family that see the true source.
@@ -176,25 +231,24 @@ impl Configuration for Config {
         for item in object.items("sources") {
             sources.extend(read_source(&item).filter(|source| !sources.contains(source)));
         }
-        let mut to_source: Vec<IpAddr> = Vec::new();
-        for item in object.get("toSource").map(one_or_many).unwrap_or_default() {
-            let Some(address) = read_to_source(&item) else {
-                continue;
-            };
-            let family = Family::of(address);
-            if to_source.iter().any(|other| Family::of(*other) == family) {
-                item.refuse(format_args!("is a second {family} address: one is allowed"));
-            }
-            to_source.push(address);
-        }
         let flag = |key| object.get(key).and_then(|value| value.bool());
+        let of_families = |key: &str, read: fn(&Value<'_>) -> Option<NatTo>| {
+            translation::one_a_family(object.get(key).as_ref(), read)
+        };
         // What the reference plugin of that name does not do is done only on request.
         let is_firewall = object
             .get("type")
             .is_some_and(|kind| kind.string() == Some("firewall"));
+        let masquerade = match object.get("masquerade") {
+            Some(value) => translation::families(&value),
+            None if is_firewall => Vec::new(),
+            None => vec![Family::V4, Family::V6],
+        };
+        let to_prefix = of_families("toPrefix", translation::prefix);
         Self {
             stands_in: is_firewall,
-            masquerade: flag("masquerade").unwrap_or(!is_firewall),
+            drop_invalid: flag("dropInvalid").unwrap_or(!masquerade.is_empty()),
+            masquerade,
             sources,
             exclude: object
                 .items("exclude")
@@ -203,8 +257,23 @@ impl Configuration for Config {
                 .map(Cidr::network)
                 .collect(),
             clamp_mss: object.get("clampMss").as_ref().and_then(read_mss),
-            out_interface: object.parse_with("outInterface", IfName::parse),
-            to_source,
+            out_interface: object.parse_with("outInterface", Interface::parse),
+            in_interface: object.parse_with("inInterface", Interface::parse),
+            to_source: of_families("toSource", translation::source),
+            to_prefix: to_prefix
+                .iter()
+                .filter_map(translation::as_prefix)
+                .collect(),
+            nat_flags: object
+                .get("natFlags")
+                .as_ref()
+                .map(translation::flags)
+                .unwrap_or_default(),
+            within_subnet: object.flag("withinSubnet"),
+            counters: flag("counters").unwrap_or(true),
+            allow: allow::read(object),
+            isolate_containers: object.flag("isolateContainers"),
+            publish: publish::read(input),
             forward: object
                 .get("forward")
                 .as_ref()
@@ -237,16 +306,17 @@ impl Configuration for Config {
     }
 }
 
-/// A list, or a string as a list of one; the empty string is no address.
-fn one_or_many(value: Value<'_>) -> Vec<Value<'_>> {
-    if let cni_common::json::Json::String(text) = value.json() {
-        return if text.is_empty() {
-            Vec::new()
-        } else {
-            vec![value]
-        };
+/// A list, or a single value as a list of one; the empty string is none.
+fn one_or_many<'a>(value: &Value<'a>) -> Vec<Value<'a>> {
+    if let Json::String(text) = value.json()
+        && text.is_empty()
+    {
+        return Vec::new();
     }
-    value.items()
+    if let Json::Array(_) | Json::Null = value.json() {
+        return value.items();
+    }
+    vec![value.clone()]
 }
 
 fn read_source(item: &Value<'_>) -> Option<Cidr> {
@@ -263,28 +333,20 @@ fn read_source(item: &Value<'_>) -> Option<Cidr> {
     Some(source)
 }
 
-fn read_to_source(item: &Value<'_>) -> Option<IpAddr> {
-    let address = item.parse_with(parse_ip)?;
-    if address.is_multicast() || address.is_loopback() || address.is_unspecified() {
-        item.refuse("cannot be the source of a packet that is forwarded");
-        return None;
-    }
-    Some(address)
-}
-
 fn read_forward(value: &Value<'_>) -> Forward {
     match value.string() {
         Some("open" | "") | None => Forward::Open,
         Some("stateful") => Forward::Stateful,
+        Some("isolated") => Forward::Isolated,
         Some(_) => {
-            value.refuse("must be \"open\" or \"stateful\"");
+            value.refuse("must be \"open\", \"stateful\" or \"isolated\"");
             Forward::Open
         }
     }
 }
 
 fn read_mss(value: &Value<'_>) -> Option<Mss> {
-    if let cni_common::json::Json::Bool(on) = value.json() {
+    if let Json::Bool(on) = value.json() {
         return on.then_some(Mss::OfRoute);
     }
     // From what every host must take in (RFC 9293, 3.7.1) to what fits into a packet.

@@ -44,11 +44,15 @@ fn every_key_is_read() {
     );
     assert_eq!(
         config.to_source(Family::V6),
-        Some("2001:db8::2".parse().unwrap())
+        Some(NatTo::Address("2001:db8::2".parse().unwrap()))
     );
     assert_eq!(config.forward, Forward::Stateful);
     assert_eq!(config.out_interface.as_ref().unwrap().as_str(), "eth0");
-    assert!(config.ip_forward == Forwarding::LEAVE && config.restore_sysctls && !config.masquerade);
+    assert!(
+        config.ip_forward == Forwarding::LEAVE
+            && config.restore_sysctls
+            && config.masquerade.is_empty()
+    );
     assert_eq!(config.ingress, Ingress::SameBridge);
     assert_eq!(config.clamp_mss, Some(Mss::Bytes(1360)));
     let excluded: Vec<Cidr> = config.excluded(Family::V4).collect();
@@ -69,10 +73,10 @@ fn every_key_is_read() {
 #[test]
 fn as_firewall_it_does_what_the_reference_plugin_does() {
     let config = read(r#"{"type": "firewall", "ingressPolicy": "isolated"}"#).unwrap();
-    assert!(!config.masquerade && config.ip_forward == Forwarding::LEAVE);
+    assert!(config.masquerade.is_empty() && config.ip_forward == Forwarding::LEAVE);
     assert_eq!(config.ingress, Ingress::Isolated);
     let asked = read(r#"{"type": "firewall", "masquerade": true, "ipForward": true}"#).unwrap();
-    assert!(asked.masquerade && asked.ip_forward == Forwarding::default());
+    assert!(asked.translates(Family::V6) && asked.ip_forward == Forwarding::default());
 }
 
 #[test]
@@ -105,7 +109,7 @@ fn what_cannot_be_is_refused_with_key_value_and_rule() {
         ),
         (
             r#"{"forward": "closed"}"#,
-            "forward: \"closed\" must be \"open\" or \"stateful\"",
+            "forward: \"closed\" must be \"open\", \"stateful\" or \"isolated\"",
         ),
         (
             r#"{"ingressPolicy": "closed"}"#,

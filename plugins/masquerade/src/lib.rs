@@ -16,6 +16,7 @@ pub mod forwarding;
 pub mod inside;
 pub mod kept;
 mod legacy;
+pub mod publish;
 mod reference;
 pub mod release;
 pub mod reload;
@@ -30,7 +31,7 @@ use std::collections::BTreeSet;
 use cni_common::addr::{Cidr, Family};
 use cni_common::code::Code;
 use cni_common::error::{Error, Step};
-use cni_common::ident::{IfName, NetworkName};
+use cni_common::ident::NetworkName;
 use cni_common::log;
 use cni_common::netlink::Rtnl;
 use cni_common::nft::{Element, Nft};
@@ -41,7 +42,7 @@ use cni_common::version::SpecVersion;
 
 pub use crate::legacy::remove_reference;
 
-use crate::config::{Config, Ingress};
+use crate::config::{Config, Forward, Ingress};
 use crate::kept::Keeper;
 use crate::rules::{Inside, Plan};
 use crate::state::Maker;
@@ -64,6 +65,7 @@ impl Plugin for Masquerade {
         let addresses = inside::addresses(previous, &call.ifname);
         if !addresses.is_empty() {
             let plan = plan(&call.network, &call.config, previous, &addresses)?;
+            publish::warn(&call.config, &addresses);
             let (owner, given) = (call.owner(), call.configuration());
             keeper(&call.config).attach(&owner, &call.config, &plan, given)?;
         } else if !previous.ips.is_empty() {
@@ -139,7 +141,8 @@ fn plan(
     check_families(config, addresses)?;
     let mut rtnl = Rtnl::open().step(|| "find the bridge")?;
     let inside = inside::find(&mut rtnl, previous, addresses)?;
-    check_out_interface(config.out_interface.as_ref(), &inside)?;
+    check_interfaces(config, &inside)?;
+    check_prefixes(config, addresses)?;
     check_ingress(config.ingress, &inside)?;
     Ok(rules::plan(network, config, &inside, addresses))
 }
@@ -149,12 +152,14 @@ fn check_families(config: &Config, addresses: &[Cidr]) -> Result<(), Error> {
     let has = |family: Family| addresses.iter().any(|address| address.family() == family);
     let to_source = &config.to_source;
     if let Some(useless) = to_source.first()
-        && !to_source.iter().any(|address| has(Family::of(*address)))
+        && !to_source.iter().any(|to| has(to.family()))
     {
-        let family = Family::of(*useless);
+        let family = useless.family();
+        let shown = useless.to_string();
+        let shown = shown.strip_prefix("to ").unwrap_or(&shown);
         return Err(Error::new(
             Code::InvalidConfig,
-            format!("toSource: {useless} is an {family} address, and the container has none"),
+            format!("toSource: {shown} is an {family} address, and the container has none"),
         ));
     }
     for source in config.sources.iter().filter(|s| !has(s.family())) {
@@ -166,14 +171,55 @@ fn check_families(config: &Config, addresses: &[Cidr]) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_out_interface(out: Option<&IfName>, inside: &Inside) -> Result<(), Error> {
-    match (out, inside) {
-        (Some(out), Inside::Interface(inside)) if out == inside => Err(Error::new(
-            Code::InvalidConfig,
-            format!("outInterface: {out} is the interface to the containers themselves"),
+fn check_interfaces(config: &Config, inside: &Inside) -> Result<(), Error> {
+    let wrong = |text: String| Err(Error::new(Code::InvalidConfig, text));
+    let Inside::Interface(inside) = inside else {
+        let key = match config {
+            Config {
+                isolate_containers: true,
+                ..
+            } => "isolateContainers",
+            Config {
+                forward: Forward::Isolated,
+                ..
+            } => "forward: \"isolated\"",
+            _ => return Ok(()),
+        };
+        return wrong(format!(
+            "{key}: the host has no interface to the containers by which their network could be told"
+        ));
+    };
+    match &config.out_interface {
+        Some(out) if out.is(inside) && !config.within_subnet => wrong(format!(
+            "outInterface: {out} is the interface to the containers themselves"
         )),
         _ => Ok(()),
     }
+}
+
+/// A prefix has to have room for all subnets that it stands for, and what is translated one to one must have one.
+fn check_prefixes(config: &Config, addresses: &[Cidr]) -> Result<(), Error> {
+    for prefix in &config.to_prefix {
+        let family = prefix.family();
+        let own = addresses.iter().map(|address| address.network());
+        let all = own.chain(config.sources(family));
+        for subnet in all.filter(|subnet| subnet.family() == family) {
+            let reason = if subnet.prefix() == family.bits() {
+                "is a single address, of which the other direction cannot be told"
+            } else if subnet.prefix() < prefix.prefix() {
+                "is larger"
+            } else if config.to_source.iter().any(|to| to.family() == family) {
+                "has a toSource as well"
+            } else {
+                continue;
+            };
+            return Err(Error::new(
+                Code::InvalidConfig,
+                format!("toPrefix: {prefix} cannot stand for {subnet}, which {reason}"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_ingress(ingress: Ingress, inside: &Inside) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use cni_common::nft::{Batch, Element, FoundSet, KeyKind, Nft, is_stale};
 
 use crate::accepts;
 use crate::apply::ATTEMPTS;
-use crate::rules::{accepts_comment, filter, is_of_network, table};
+use crate::rules::{SHARED, accepts_comment, filter, is_of_network, is_shared, table};
 
 /// Which elements of a network's sets go.
 pub enum Going<'a> {
@@ -108,7 +108,8 @@ impl Seen {
 }
 
 fn look(nft: &mut Nft, network: &NetworkName, going: &Going<'_>) -> Result<Seen, netlink::Error> {
-    let sets = nft.sets(&table())?;
+    let mut sets = nft.sets(&table())?;
+    sets.retain(|set| !is_shared(&set.name));
     let count = sets.len();
     let of_network: Vec<FoundSet> = sets
         .into_iter()
@@ -233,13 +234,16 @@ fn delete_groups(
     let rules = nft.rules(&table, None)?;
     let (ours, others): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| {
         let comment = rule.comment.as_deref();
-        comment.is_some_and(|comment| gone.contains(&comment))
+        comment.is_some_and(|comment| comment == SHARED || gone.contains(&comment))
     });
     if others.is_empty() && gone.len() == sets {
         batch.delete_table(&table);
         return Ok(());
     }
-    for rule in ours {
+    for rule in ours
+        .iter()
+        .filter(|rule| rule.comment.as_deref() != Some(SHARED))
+    {
         batch.delete_rule(&table, &rule.chain, rule.handle);
     }
     for name in gone {

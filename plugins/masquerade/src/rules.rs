@@ -4,19 +4,24 @@
 //! rules. A group never changes; other settings make another group, whose name has their hash. So the kernel
 //! does the same work for the thousandth container as for the second, and a group that exists is right.
 
+mod accepts;
+mod forward;
 mod group;
+mod translation;
 
 use core::net::IpAddr;
 
 use cni_common::addr::{Cidr, Family};
 use cni_common::ident::{IfName, NetworkName};
 use cni_common::nft::{
-    BaseChain, ChainKind, Hook, Is, KeyKind, Place, Set, Statement, Table, TableFamily,
+    BaseChain, ChainKind, Hook, KeyKind, Place, Set, Statement, Table, TableFamily, Where,
 };
 use cni_common::owner::{hash, short};
 
+pub use self::accepts::Accepts;
 use self::group::rules;
-use crate::config::{Admin, Config};
+use crate::config::Config;
+use crate::publish::{self, Published};
 
 /// Source NAT.
 pub const POSTROUTING: BaseChain = BaseChain {
@@ -26,7 +31,31 @@ pub const POSTROUTING: BaseChain = BaseChain {
     priority: 100,
 };
 
-/// The stateful guard.
+/// What packets are made to say, and what is counted.
+pub const MANGLE: BaseChain = BaseChain {
+    name: "mangle",
+    kind: ChainKind::Filter,
+    hook: Hook::Forward,
+    priority: -150,
+};
+
+/// Destination NAT of what comes from outside.
+pub const DSTNAT: BaseChain = BaseChain {
+    name: "dstnat",
+    kind: ChainKind::Nat,
+    hook: Hook::Prerouting,
+    priority: -100,
+};
+
+/// Destination NAT of what the host's own processes send.
+pub const OUTPUT: BaseChain = BaseChain {
+    name: "output",
+    kind: ChainKind::Nat,
+    hook: Hook::Output,
+    priority: -100,
+};
+
+/// What may pass.
 pub const FORWARD: BaseChain = BaseChain {
     name: "forward",
     kind: ChainKind::Filter,
@@ -42,8 +71,22 @@ pub const PREROUTING: BaseChain = BaseChain {
     priority: -300,
 };
 
-/// Which networks no other isolated network reaches.
+/// Which networks no other network with an `ingressPolicy` reaches.
 pub const ISOLATED: &str = "isolated";
+
+/// All networks: those that a network with `"forward": "isolated"` does not reach.
+pub const NETWORKS: &str = "networks";
+
+/// The comment of rules that belong to no group.
+pub const SHARED: &str = "published ports";
+
+/// The comment of the table.
+pub const TABLE_COMMENT: &str = "made by the CNI plugin masquerade";
+
+/// Whether a set of our table belongs to no network.
+pub fn is_shared(set: &str) -> bool {
+    set.starts_with("published-")
+}
 
 /// The table of this plugin.
 pub fn table() -> Table {
@@ -90,6 +133,8 @@ pub struct Rule {
     pub chain: Chain,
     /// What it says.
     pub statements: Vec<Statement>,
+    /// Whether it comes before the rules of older groups or after them.
+    pub place: Where,
 }
 
 /// What the attachments share that have the same network, subnet and settings.
@@ -114,19 +159,6 @@ impl Group {
     }
 }
 
-/// The two rules that let a network's packets pass where iptables drops what it does not know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepts {
-    /// Whose FORWARD chain.
-    pub family: Family,
-    /// The rules without their comment.
-    pub rules: Vec<Vec<Statement>>,
-    /// Their comment.
-    pub comment: String,
-    /// The chain that comes before them.
-    pub admin: Admin,
-}
-
 /// Everything one attachment needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -136,6 +168,8 @@ pub struct Plan {
     pub accepts: Vec<Accepts>,
     /// How packets of the network are told.
     pub inside: Inside,
+    /// What is published.
+    pub published: Vec<Published>,
 }
 
 impl Plan {
@@ -143,6 +177,15 @@ impl Plan {
     pub fn addresses(&self) -> Vec<IpAddr> {
         let groups = self.groups.iter();
         groups.flat_map(|group| group.addresses.clone()).collect()
+    }
+
+    /// The host's interface to the network, if the host's own 127.0.0.0/8 is to lead to ports published behind it.
+    pub fn localhost(&self) -> Option<&IfName> {
+        let mut published = self.published.iter();
+        match &self.inside {
+            Inside::Interface(name) if published.any(Published::is_v4) => Some(name),
+            Inside::Interface(_) | Inside::Addresses => None,
+        }
     }
 
     /// The families the attachment has addresses of.
@@ -174,13 +217,14 @@ pub fn plan(network: &NetworkName, config: &Config, inside: &Inside, addresses: 
         .filter_map(|family| {
             let mut own: Vec<Cidr> = addresses.iter().map(|address| address.network()).collect();
             own.retain(|subnet| subnet.family() == family);
-            (!own.is_empty()).then(|| accepts(network, config, inside, family, own))
+            (!own.is_empty()).then(|| accepts::of(network, config, inside, family, own))
         })
         .collect();
     Plan {
         groups,
         accepts,
         inside: inside.clone(),
+        published: publish::wanted(config, addresses),
     }
 }
 
@@ -278,56 +322,10 @@ fn group(
             name,
             keys: KeyKind::Address(family),
             data: None,
-            counter: false,
+            counter: config.counters,
             comment: format!("network {shown}, {subnet}"),
         },
         addresses,
-    }
-}
-
-fn accepts(
-    network: &NetworkName,
-    config: &Config,
-    inside: &Inside,
-    family: Family,
-    subnets: Vec<Cidr>,
-) -> Accepts {
-    let mut rules = Vec::new();
-    let mut pair = |to: Statement, from: Statement| {
-        rules.push(vec![
-            to,
-            Statement::XtEstablished,
-            Statement::Counter,
-            Statement::Accept,
-        ]);
-        rules.push(vec![from, Statement::Counter, Statement::Accept]);
-    };
-    match inside {
-        Inside::Interface(inside) => {
-            let name = inside.as_str();
-            pair(
-                Statement::OutInterface(Is::Equal, name.to_owned()),
-                Statement::InInterface(Is::Equal, name.to_owned()),
-            );
-        }
-        Inside::Addresses => {
-            let mut networks = subnets;
-            networks.extend(config.sources(family));
-            networks.sort();
-            networks.dedup();
-            for network in networks {
-                pair(
-                    Statement::Destination(Is::Equal, Place::Net(network)),
-                    Statement::Source(Is::Equal, Place::Net(network)),
-                );
-            }
-        }
-    }
-    Accepts {
-        family,
-        rules,
-        comment: accepts_comment(network),
-        admin: config.admin.clone(),
     }
 }
 

@@ -1,9 +1,11 @@
 //! Plans, read as nft(8) would print them.
 
-use cni_common::nft::line;
+use cni_common::nft::{NatFlags, NatTo, line};
 
 use super::*;
-use crate::config::{Forward, Ingress, Mss};
+use crate::config::allow::{Allow, Protocol};
+use crate::config::publish::{At, Mapping};
+use crate::config::{Forward, Ingress, Interface, Mss};
 
 fn network(name: &str) -> NetworkName {
     NetworkName::parse(name).unwrap()
@@ -17,7 +19,16 @@ fn bridge() -> Inside {
     Inside::Interface(IfName::parse("br1").unwrap())
 }
 
-/// The rules of the only group, with its name written as NET.
+/// Without what is there by default beside the translation.
+fn plain() -> Config {
+    Config {
+        drop_invalid: false,
+        counters: false,
+        ..Config::default()
+    }
+}
+
+/// The rules of the only group, with its name written as NET, without the one by which other networks know it.
 fn shown(config: &Config, inside: &Inside, addresses: &[&str]) -> Vec<String> {
     let plan = plan(&network("lan"), config, inside, &cidrs(addresses));
     let [group] = &plan.groups[..] else {
@@ -27,19 +38,22 @@ fn shown(config: &Config, inside: &Inside, addresses: &[&str]) -> Vec<String> {
         let text = line(&rule.statements).replace(&group.set.name, "NET");
         format!("{}: {text}", rule.chain.name())
     };
-    group.rules.iter().map(named).collect()
+    let rules = group.rules.iter().map(named);
+    rules
+        .filter(|rule| rule != "networks: oifname \"br1\" counter drop")
+        .collect()
 }
 
 #[test]
 fn without_keys_what_leaves_the_subnet_is_masqueraded() {
     assert_eq!(
-        shown(&Config::default(), &bridge(), &["10.77.0.8/16"]),
+        shown(&plain(), &bridge(), &["10.77.0.8/16"]),
         [
             "postrouting: oifname != \"br1\" ip saddr @NET ip daddr != 10.77.0.0/16 ip daddr != 224.0.0.0/4 masquerade"
         ]
     );
     assert_eq!(
-        shown(&Config::default(), &Inside::Addresses, &["fd00::8/64"]),
+        shown(&plain(), &Inside::Addresses, &["fd00::8/64"]),
         ["postrouting: ip6 saddr @NET ip6 daddr != fd00::/64 ip6 daddr != ff00::/8 masquerade"]
     );
 }
@@ -48,10 +62,10 @@ fn without_keys_what_leaves_the_subnet_is_masqueraded() {
 fn the_tutorials_network() {
     let config = Config {
         sources: cidrs(&["192.168.101.0/24", "192.168.103.0/24"]),
-        out_interface: Some(IfName::parse("eth0").unwrap()),
-        to_source: vec!["203.0.113.2".parse().unwrap()],
+        out_interface: Some(Interface::parse("eth0").unwrap()),
+        to_source: vec![NatTo::Address("203.0.113.2".parse().unwrap())],
         forward: Forward::Stateful,
-        ..Config::default()
+        ..plain()
     };
     let outside =
         "ip daddr != 192.168.101.0/24 ip daddr != 192.168.103.0/24 ip daddr != 224.0.0.0/4";
@@ -66,9 +80,9 @@ fn the_tutorials_network() {
             format!(
                 "postrouting: oifname \"eth0\" ip saddr 192.168.103.0/24 {outside} snat ip to 203.0.113.2"
             ),
-            "forward: iifname != \"br1\" oifname \"br1\" ip daddr 192.168.101.0/24 ct state ! established,related drop"
+            "forward: iifname != \"br1\" oifname \"br1\" ip daddr 192.168.101.0/24 ct state ! established,related ct status ! dnat counter drop"
                 .into(),
-            "forward: iifname != \"br1\" oifname \"br1\" ip daddr 192.168.103.0/24 ct state ! established,related drop"
+            "forward: iifname != \"br1\" oifname \"br1\" ip daddr 192.168.103.0/24 ct state ! established,related ct status ! dnat counter drop"
                 .into(),
             format!("{elsewhere} ip saddr 192.168.101.0/24 fib saddr . iif oif missing notrack"),
             format!("{elsewhere} ip daddr 192.168.101.0/24 fib saddr . iif oif missing notrack"),
@@ -82,12 +96,12 @@ fn the_tutorials_network() {
 fn every_drop_and_translation_tells_inside_from_outside() {
     let sources = cidrs(&["10.8.0.0/16", "fd08::/48"]);
     for inside in [bridge(), Inside::Addresses] {
-        for out in [None, Some(IfName::parse("eth0").unwrap())] {
+        for out in [None, Some(Interface::parse("eth0").unwrap())] {
             let config = Config {
                 sources: sources.clone(),
                 out_interface: out,
                 forward: Forward::Stateful,
-                ..Config::default()
+                ..plain()
             };
             let plan = plan(
                 &network("lan"),
@@ -105,7 +119,12 @@ fn every_drop_and_translation_tells_inside_from_outside() {
                     || text.contains("addr != fd07::/64 ip6 daddr")
                     || text.contains("addr != fd07::/64 ip6 saddr");
                 let only_untracks = rule.statements.last() == Some(&Statement::Notrack);
-                assert!(by_interfaces || by_addresses || only_untracks, "{text}");
+                // Jumped to by rules that tell the interface a packet came in by.
+                let jumped_to = matches!(rule.chain, Chain::Regular(_));
+                assert!(
+                    by_interfaces || by_addresses || only_untracks || jumped_to,
+                    "{text}"
+                );
             }
         }
     }
@@ -116,14 +135,14 @@ fn without_an_interface_the_guard_goes_by_addresses() {
     let config = Config {
         forward: Forward::Stateful,
         sources: cidrs(&["10.8.0.0/16"]),
-        ..Config::default()
+        ..plain()
     };
     let rules = shown(&config, &Inside::Addresses, &["10.7.0.2/16"]);
     assert_eq!(
         rules[2..],
         [
-            "forward: ip saddr != 10.7.0.0/16 ip saddr != 10.8.0.0/16 ip daddr 10.7.0.0/16 ct state ! established,related drop",
-            "forward: ip saddr != 10.7.0.0/16 ip saddr != 10.8.0.0/16 ip daddr 10.8.0.0/16 ct state ! established,related drop",
+            "forward: ip saddr != 10.7.0.0/16 ip saddr != 10.8.0.0/16 ip daddr 10.7.0.0/16 ct state ! established,related ct status ! dnat counter drop",
+            "forward: ip saddr != 10.7.0.0/16 ip saddr != 10.8.0.0/16 ip daddr 10.8.0.0/16 ct state ! established,related ct status ! dnat counter drop",
         ]
     );
 }
@@ -138,8 +157,8 @@ fn the_same_settings_share_a_group_and_others_do_not() {
     assert_eq!(first, name(&Config::default(), "10.7.9.9/16"));
     assert_ne!(first, name(&Config::default(), "10.7.0.2/24"));
     let fixed = Config {
-        to_source: vec!["203.0.113.2".parse().unwrap()],
-        ..Config::default()
+        to_source: vec![NatTo::Address("203.0.113.2".parse().unwrap())],
+        ..plain()
     };
     assert_ne!(first, name(&fixed, "10.7.0.2/16"));
 }
@@ -153,7 +172,7 @@ fn the_names_of_groups_never_change() {
         &bridge(),
         &cidrs(&["10.7.0.2/16"]),
     );
-    assert_eq!(plan.groups[0].set.name, "net-lan-2emhbu6y52o-lkzzvvpg3ic");
+    assert_eq!(plan.groups[0].set.name, "net-lan-2emhbu6y52o-o37iygrsapq");
     assert_eq!(plan.accepts[0].comment, "plumb 2emhbu6y52o lan");
 }
 
@@ -203,7 +222,7 @@ fn addresses_in_several_subnets_and_families_make_several_groups() {
 fn addresses_without_a_subnet_share_a_group() {
     let config = Config {
         forward: Forward::Stateful,
-        ..Config::default()
+        ..plain()
     };
     let name = |address: &str| {
         let plan = plan(&network("lan"), &config, &bridge(), &cidrs(&[address]));
@@ -215,12 +234,12 @@ fn addresses_without_a_subnet_share_a_group() {
         shown(&config, &bridge(), &["10.7.0.2/32"]),
         [
             "postrouting: oifname != \"br1\" ip saddr @NET ip daddr != @NET ip daddr != 224.0.0.0/4 masquerade",
-            "forward: iifname != \"br1\" oifname \"br1\" ip daddr @NET ct state ! established,related drop",
+            "forward: iifname != \"br1\" oifname \"br1\" ip daddr @NET ct state ! established,related ct status ! dnat counter drop",
         ]
     );
     assert_eq!(
         shown(&config, &Inside::Addresses, &["fd00::2/128"])[1],
-        "forward: ip6 saddr != @NET ip6 daddr @NET ct state ! established,related drop"
+        "forward: ip6 saddr != @NET ip6 daddr @NET ct state ! established,related ct status ! dnat counter drop"
     );
 }
 
@@ -228,7 +247,7 @@ fn addresses_without_a_subnet_share_a_group() {
 fn the_rules_for_iptables_go_by_interface_or_by_network() {
     let config = Config {
         sources: cidrs(&["10.8.0.0/16"]),
-        ..Config::default()
+        ..plain()
     };
     let lines = |inside: &Inside| {
         let plan = plan(&network("lan"), &config, inside, &cidrs(&["10.7.0.2/16"]));
@@ -256,20 +275,20 @@ fn the_rules_for_iptables_go_by_interface_or_by_network() {
 #[test]
 fn isolated_networks_meet_in_a_chain_of_their_own() {
     let config = Config {
-        masquerade: false,
+        masquerade: Vec::new(),
         ingress: Ingress::SameBridge,
-        ..Config::default()
+        ..plain()
     };
     let apart = [
         "forward: iifname \"br1\" oifname != \"br1\" jump isolated",
-        "isolated: oifname \"br1\" drop",
+        "isolated: oifname \"br1\" counter drop",
     ];
     assert_eq!(shown(&config, &bridge(), &["10.77.0.8/16"]), apart);
     let config = Config {
         ingress: Ingress::Isolated,
         ..config
     };
-    let among = "forward: iifname \"br1\" oifname \"br1\" drop";
+    let among = "forward: iifname \"br1\" oifname \"br1\" counter drop";
     assert_eq!(
         shown(&config, &bridge(), &["10.77.0.8/16"]),
         [apart[0], apart[1], among]
@@ -280,7 +299,7 @@ fn isolated_networks_meet_in_a_chain_of_their_own() {
 fn excluded_destinations_are_left_out_of_the_translation() {
     let config = Config {
         exclude: cidrs(&["10.96.0.0/12", "fd00:2::/64"]),
-        ..Config::default()
+        ..plain()
     };
     assert_eq!(
         shown(&config, &bridge(), &["10.77.0.8/16"]),
@@ -294,16 +313,193 @@ fn excluded_destinations_are_left_out_of_the_translation() {
 #[test]
 fn the_segment_size_is_lowered_both_ways() {
     let config = Config {
-        masquerade: false,
+        masquerade: Vec::new(),
         clamp_mss: Some(Mss::OfRoute),
-        ..Config::default()
+        ..plain()
     };
-    let lowered = "tcp flags syn tcp option maxseg size set rt mtu";
+    let lowered = "tcp option maxseg size set rt mtu";
     assert_eq!(
         shown(&config, &bridge(), &["fd00::8/64"]),
         [
-            format!("forward: ip6 saddr @NET {lowered}"),
-            format!("forward: ip6 daddr @NET {lowered}"),
+            format!("mangle: tcp flags syn ip6 saddr @NET {lowered}"),
+            format!("mangle: tcp flags syn ip6 daddr @NET {lowered}"),
         ]
+    );
+}
+
+#[test]
+fn by_default_what_passes_is_counted_and_nothing_leaves_untranslated() {
+    assert_eq!(
+        shown(&Config::default(), &bridge(), &["10.77.0.8/16"]),
+        [
+            "postrouting: oifname != \"br1\" ip saddr @NET ip daddr != 10.77.0.0/16 ip daddr != 224.0.0.0/4 masquerade",
+            "mangle: oifname \"br1\" ip daddr @NET counter",
+            "mangle: iifname \"br1\" ip saddr @NET counter",
+            "forward: iifname \"br1\" ct state invalid oifname != \"br1\" ip saddr @NET ip daddr != 10.77.0.0/16 \
+             ip daddr != 224.0.0.0/4 counter drop",
+        ]
+    );
+}
+
+#[test]
+fn interfaces_may_be_many_and_the_own_subnet_too() {
+    let interface = |text: &str| Some(Interface::parse(text).unwrap());
+    let config = Config {
+        out_interface: interface("b*"),
+        in_interface: interface("br1"),
+        nat_flags: NatFlags {
+            fully_random: true,
+            persistent: true,
+            ..NatFlags::default()
+        },
+        ..plain()
+    };
+    assert_eq!(
+        shown(&config, &bridge(), &["10.77.0.8/16"]),
+        [
+            "postrouting: iifname \"br1\" oifname \"b*\" oifname != \"br1\" ip saddr @NET ip daddr != 10.77.0.0/16 \
+             ip daddr != 224.0.0.0/4 masquerade fully-random,persistent"
+        ]
+    );
+    let config = Config {
+        within_subnet: true,
+        to_source: vec![NatTo::Range(
+            "192.0.2.1".parse().unwrap(),
+            "192.0.2.9".parse().unwrap(),
+        )],
+        ..plain()
+    };
+    assert_eq!(
+        shown(&config, &bridge(), &["10.77.0.8/16"]),
+        ["postrouting: ip saddr @NET ip daddr != 224.0.0.0/4 snat ip to 192.0.2.1-192.0.2.9"]
+    );
+}
+
+#[test]
+fn one_family_alone_may_be_translated() {
+    let config = Config {
+        masquerade: vec![Family::V6],
+        ..plain()
+    };
+    assert!(shown(&config, &bridge(), &["10.77.0.8/16"]).is_empty());
+    assert_eq!(shown(&config, &bridge(), &["fd00::8/64"]).len(), 1);
+}
+
+#[test]
+fn a_prefix_stands_for_the_subnet_both_ways() {
+    let config = Config {
+        to_prefix: cidrs(&["2001:db8:5::/48"]),
+        sources: cidrs(&["fd00:0:0:7::/64"]),
+        forward: Forward::Stateful,
+        out_interface: Some(Interface::parse("eth0").unwrap()),
+        ..plain()
+    };
+    let rules = shown(&config, &bridge(), &["fd00:0:0:1::8/64"]);
+    for rule in [
+        "postrouting: oifname \"eth0\" ip6 saddr @NET ip6 daddr != fd00:0:0:1::/64 ip6 daddr != fd00:0:0:7::/64 \
+         ip6 daddr != ff00::/8 snat ip6 prefix to 2001:db8:5::/48",
+        "dstnat: iifname \"eth0\" ip6 daddr 2001:db8:5:1::/64 dnat ip6 prefix to fd00:0:0:1::/64",
+        "dstnat: iifname \"eth0\" ip6 daddr 2001:db8:5:7::/64 dnat ip6 prefix to fd00:0:0:7::/64",
+        "postrouting: oifname \"br1\" ct status dnat ip6 saddr fd00:0:0:1::/64 ip6 daddr @NET snat ip6 prefix to 2001:db8:5::/48",
+        "forward: iifname != \"br1\" oifname \"br1\" ct state ! established,related ct original ip6 daddr 2001:db8:5::/48 \
+         counter drop",
+    ] {
+        assert!(
+            rules.iter().any(|found| found == rule),
+            "{rule} in {rules:#?}"
+        );
+    }
+}
+
+#[test]
+fn exceptions_come_before_what_drops() {
+    let allow = Allow {
+        protocol: Some(Protocol::Ports(6)),
+        ports: vec![(80, 80), (8000, 8010)],
+        from: cidrs(&["192.0.2.0/24", "2001:db8::/64"]),
+        to: Vec::new(),
+        in_interface: Some(Interface::parse("eth*").unwrap()),
+    };
+    let ping = Allow {
+        protocol: Some(Protocol::Icmp),
+        ports: Vec::new(),
+        from: Vec::new(),
+        to: cidrs(&["10.77.0.8/32"]),
+        in_interface: None,
+    };
+    let config = Config {
+        forward: Forward::Isolated,
+        isolate_containers: true,
+        allow: vec![allow, ping],
+        masquerade: Vec::new(),
+        ..plain()
+    };
+    let unasked = "ct state ! established,related ct status ! dnat";
+    assert_eq!(
+        shown(&config, &bridge(), &["10.77.0.8/16"]),
+        [
+            "forward: iifname \"eth*\" oifname \"br1\" ip saddr 192.0.2.0/24 ip daddr 10.77.0.0/16 tcp dport 80 counter accept".to_owned(),
+            "forward: iifname \"eth*\" oifname \"br1\" ip saddr 192.0.2.0/24 ip daddr 10.77.0.0/16 tcp dport 8000-8010 counter accept".to_owned(),
+            "forward: oifname \"br1\" ip daddr 10.77.0.8 meta l4proto icmp counter accept".to_owned(),
+            format!("forward: iifname != \"br1\" oifname \"br1\" ip daddr 10.77.0.0/16 {unasked} counter drop"),
+            format!("forward: iifname \"br1\" oifname != \"br1\" {unasked} jump networks"),
+            format!("forward: iifname \"br1\" oifname \"br1\" {unasked} counter drop"),
+        ]
+    );
+    let plan = plan(
+        &network("lan"),
+        &config,
+        &bridge(),
+        &cidrs(&["10.77.0.8/16"]),
+    );
+    for rule in plan.groups.iter().flat_map(|group| &group.rules) {
+        let accepts = rule.statements.last() == Some(&Statement::Accept);
+        let place = if accepts { Where::First } else { Where::Last };
+        assert_eq!(rule.place, place, "{}", line(&rule.statements));
+    }
+    let opened = line(plan.accepts[0].rules.last().unwrap());
+    assert_eq!(
+        opened,
+        "oifname \"br1\" ip daddr 10.77.0.0/16 counter accept"
+    );
+}
+
+#[test]
+fn a_network_with_a_published_port_is_reached_by_way_of_the_host() {
+    let config = Config {
+        publish: vec![Mapping {
+            at: At::Any,
+            protocol: 6,
+            host_port: 8080,
+            container_port: 80,
+        }],
+        masquerade: Vec::new(),
+        ..plain()
+    };
+    assert_eq!(
+        shown(&config, &bridge(), &["10.77.0.8/16"]),
+        [
+            "postrouting: oifname \"br1\" ct status dnat ip saddr 10.77.0.0/16 ip daddr @NET masquerade",
+            "postrouting: oifname \"br1\" ip saddr 127.0.0.0/8 ip daddr @NET masquerade",
+            "prerouting: iifname \"br1\" ip saddr 127.0.0.0/8 counter drop",
+            "prerouting: iifname \"br1\" ip daddr 127.0.0.0/8 counter drop",
+        ]
+    );
+    assert_eq!(
+        shown(&config, &bridge(), &["fd00::8/64"]),
+        [
+            "postrouting: oifname \"br1\" ct status dnat ip6 saddr fd00::/64 ip6 daddr @NET masquerade"
+        ]
+    );
+    let plan = plan(
+        &network("lan"),
+        &config,
+        &bridge(),
+        &cidrs(&["10.77.0.8/16"]),
+    );
+    let opened = line(plan.accepts[0].rules.last().unwrap());
+    assert_eq!(
+        opened,
+        "oifname \"br1\" ip daddr 10.77.0.0/16 xt match \"conntrack\" counter accept"
     );
 }

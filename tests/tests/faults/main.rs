@@ -273,6 +273,21 @@ fn legacy_masquerade() -> Case {
     }
 }
 
+/// With ports, where the container is the only one that has any.
+fn publishing_masquerade() -> Case {
+    let [(name, mut conf)] = <[_; 1]>::try_from(masquerade().chain).unwrap();
+    conf["forward"] = json!("isolated");
+    conf["publish"] = json!(["8080:80", "53:53/udp", "127.0.0.1:9000:9000"]);
+    conf["restoreSysctls"] = json!(false);
+    conf["bridgeNfCall"] = Value::Null;
+    conf["ipForward"] = json!(false);
+    Case {
+        name: "masquerade with published ports",
+        chain: vec![(name, conf)],
+        ..masquerade()
+    }
+}
+
 fn chain() -> Case {
     let masquerade = conf("masquerade", json!({ "restoreSysctls": true }));
     let keys = json!({ "removeEmptyBridge": true, "ipForward": false });
@@ -361,6 +376,11 @@ tests! {
         add_of_masquerade_with_legacy_iptables_fails
         del_of_masquerade_with_legacy_iptables_is_killed
         del_of_masquerade_with_legacy_iptables_fails;
+    publishing_masquerade:
+        add_of_a_publishing_masquerade_is_killed
+        add_of_a_publishing_masquerade_fails
+        del_of_a_publishing_masquerade_is_killed
+        del_of_a_publishing_masquerade_fails;
     chain:
         add_of_the_chain_is_killed
         add_of_the_chain_fails

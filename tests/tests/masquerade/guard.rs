@@ -80,6 +80,7 @@ fn no_chain_of_ours_drops_by_policy() {
         .iter()
         .filter_map(|object| object.get("chain"))
         .collect();
-    assert_eq!(chains.len(), 3);
-    assert!(chains.iter().all(|chain| chain["policy"] == "accept"));
+    let hooked = chains.iter().filter(|chain| chain.get("hook").is_some());
+    assert!(hooked.clone().count() >= 3);
+    assert!(hooked.into_iter().all(|chain| chain["policy"] == "accept"));
 }

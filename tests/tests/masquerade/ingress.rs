@@ -121,7 +121,7 @@ fn a_rule_that_somebody_deleted_is_missed() {
     let check = world.plugin().previous(&result);
     check.check(&c1, conf()).fails_with(
         102,
-        "isolated: rule \"oifname \\\"br1\\\" drop\" is missing",
+        "isolated: rule \"oifname \\\"br1\\\" counter drop\" is missing",
     );
 }
 

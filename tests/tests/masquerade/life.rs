@@ -67,7 +67,7 @@ fn a_late_del_does_not_touch_the_address_of_its_new_owner() {
     let heir = world.host.container("heir");
     world.add(&heir, &result, json!({})).succeeds();
     let ruleset = world.host.ruleset();
-    assert!(ruleset.contains("10.77.0.2 comment") && ruleset.contains("testnet/heir/eth0"));
+    assert!(ruleset.contains("10.77.0.2 counter") && ruleset.contains("testnet/heir/eth0"));
     assert!(!ruleset.contains("testnet/c1/eth0"), "{ruleset}");
     let conf = conf("masquerade", json!({}));
     world.plugin().previous(&result).del(&c1, &conf).succeeds();
@@ -99,7 +99,7 @@ fn an_address_can_be_taken_again_at_once() {
     world.add(&c1, &result, json!({})).succeeds();
     // An element that was still on its way out when it was taken again would leave now.
     assert!(!until(std::time::Duration::from_millis(300), || {
-        !world.host.ruleset().contains("10.77.0.2 comment")
+        !world.host.ruleset().contains("10.77.0.2 counter")
     }));
 }
 
@@ -114,7 +114,7 @@ fn two_interfaces_of_one_container_are_two_attachments() {
     on("net1").previous(&second).add(&c1, &conf).succeeds();
     on("eth0").del(&c1, &conf).succeeds();
     gone(&world.host, "c1/eth0");
-    assert!(world.host.ruleset().contains("10.77.0.200 comment"));
+    assert!(world.host.ruleset().contains("10.77.0.200 counter"));
     on("net1").previous(&second).check(&c1, &conf).succeeds();
 }
 

@@ -2,7 +2,10 @@
 
 #![cfg(test)]
 
+mod counters;
+mod documentation;
 mod firewalld;
+mod forward;
 mod guard;
 mod ingress;
 mod iptables;
@@ -10,9 +13,14 @@ mod legacy;
 mod life;
 mod many;
 mod mss;
+mod prefix;
+mod publish;
+mod publish_life;
+mod reach;
 mod reference;
 mod reload;
 mod routers;
 mod settings;
+mod sources;
 mod translation;
 mod world;

@@ -82,13 +82,19 @@ fn the_next_container_brings_the_others_back() {
     let (c1, first) = world.with_container("c1");
     let (c2, second) = world.with_container("c2");
     let (c3, third) = world.with_container("c3");
-    world.add(&c1, &first, json!({})).succeeds();
+    world
+        .add(&c1, &first, json!({ "dropInvalid": false }))
+        .succeeds();
     let other = conf_for("other", "masquerade", json!({ "forward": "stateful" }));
     world.plugin().previous(&third).add(&c3, &other).succeeds();
     world.host.sh("nft flush ruleset");
-    world.add(&c2, &second, json!({})).succeeds();
+    world
+        .add(&c2, &second, json!({ "dropInvalid": false }))
+        .succeeds();
     let check = world.plugin().previous(&first);
-    check.check(&c1, conf("masquerade", json!({}))).succeeds();
+    check
+        .check(&c1, conf("masquerade", json!({ "dropInvalid": false })))
+        .succeeds();
     world
         .plugin()
         .previous(&third)
@@ -98,12 +104,16 @@ fn the_next_container_brings_the_others_back() {
 
     // Some rules of a group that is still there.
     world.host.sh("nft flush chain inet plumb postrouting");
-    world.add(&c2, &second, json!({})).succeeds();
-    check.check(&c1, conf("masquerade", json!({}))).succeeds();
+    world
+        .add(&c2, &second, json!({ "dropInvalid": false }))
+        .succeeds();
+    check
+        .check(&c1, conf("masquerade", json!({ "dropInvalid": false })))
+        .succeeds();
     world
         .host
         .sh("nft flush chain inet plumb forward; nft delete chain inet plumb forward");
-    status(&world, &json!({})).succeeds();
+    status(&world, &json!({ "dropInvalid": false })).succeeds();
     let (c4, fourth) = world.with_container("c4");
     world.plugin().previous(&fourth).add(&c4, &other).succeeds();
     world

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use cni_common::addr::Family;
 use cni_common::error::Error;
 use cni_common::ident::NetworkName;
-use cni_common::nft::{Is, Statement};
+use cni_common::nft::{Is, Statement, Where};
 use cni_common::owner::{hash, short};
 
 use super::saved::{Place, Saved, comment, commented, target};
@@ -17,8 +17,8 @@ use super::words::{End, Words, host};
 use crate::accepts::{CHAIN, DOCKER_USER, JUMP};
 use crate::config::Make;
 use crate::rules::{
-    Accepts, Chain, FORWARD, Group, POSTROUTING, PREROUTING, Plan, Rule, accepts_comment,
-    is_of_network,
+    Accepts, Chain, FORWARD, Group, ISOLATED, MANGLE, NETWORKS, POSTROUTING, PREROUTING, Plan,
+    Rule, accepts_comment, is_of_network,
 };
 
 const GUARD: &str = "PLUMB-GUARD";
@@ -79,7 +79,7 @@ fn place(rule: &Rule) -> Result<(&'static str, String), Error> {
     let hub = |chain: &str| HUBS.iter().find(|hub| hub.chain == chain);
     let found = match &rule.chain {
         Chain::Base(chain) if *chain == POSTROUTING => hub("PLUMB-POSTROUTING"),
-        Chain::Base(chain) if *chain == FORWARD && clamps => hub("PLUMB-MSS"),
+        Chain::Base(chain) if *chain == MANGLE && clamps => hub("PLUMB-MSS"),
         Chain::Base(chain) if *chain == FORWARD => hub(GUARD),
         Chain::Base(chain) if *chain == PREROUTING => hub("PLUMB-NOTRACK"),
         Chain::Base(_) => None,
@@ -116,6 +116,10 @@ pub(super) fn attach(
         }
         for (number, rule) in group.rules.iter().enumerate() {
             let words = Words::of(&rule.statements, regular)?;
+            if words.action.is_empty() {
+                // It only counts, which every rule of iptables does.
+                continue;
+            }
             let (table, chain) = place(rule)?;
             ensure_hub(saved, table, &chain);
             for statement in &rule.statements {
@@ -131,7 +135,11 @@ pub(super) fn attach(
                 format!("-j {name}")
             };
             let text = format!("{}{sign} {leads}", words.matches());
-            saved.ensure_rule(table, &chain, &text, Place::First);
+            let place = match rule.place {
+                Where::First => Place::First,
+                Where::Last => Place::Last,
+            };
+            saved.ensure_rule(table, &chain, &text, place);
         }
     }
     for accepts in plan.accepts.iter().filter(|each| each.family == family) {
@@ -325,9 +333,10 @@ fn remove_group(saved: &mut Saved, registry: &str, mark: &str) {
 /// Removes hubs that nothing is in any more.
 fn sweep(saved: &mut Saved) {
     let leads_to = |chain: &str, rule: &str| target(rule) == Some(chain);
-    let isolated = regular(crate::rules::ISOLATED);
-    if saved.rules("filter", &isolated).is_empty() {
-        saved.delete_chain("filter", &isolated);
+    for name in [ISOLATED, NETWORKS].map(regular) {
+        if saved.rules("filter", &name).is_empty() {
+            saved.delete_chain("filter", &name);
+        }
     }
     for hub in &HUBS {
         if saved.chain(hub.table, hub.chain).is_some()
