@@ -243,3 +243,31 @@ fn a_watcher_who_does_not_read_and_a_client_who_does_not_take_his_answer_harm_no
         "{all}"
     );
 }
+
+#[test]
+fn a_program_is_told_of_ipv6_as_well() {
+    let world = World::with_ipv6();
+    let _dnsmasq = world.dnsmasq6_range("100", "1ff");
+    let _daemon = world.daemon();
+    program("/run/hook", "");
+    let c1 = world.host.container("c1");
+    let conf = bridged(json!({ "ipv4": "off", "ipv6": "dhcp", "onChange": "/run/hook" }));
+    let bridge = world.host.plugin("bridge-attach");
+    let result = bridge.add(&c1, &conf).succeeds();
+    until_told(&["bound"]);
+    bridge.previous(&result).del(&c1, &conf).succeeds();
+    until_told(&["bound", "released"]);
+    let events = told();
+    let given = result["ips"][0]["address"].as_str().unwrap();
+    assert_eq!(events[0]["family"], "ipv6");
+    assert_eq!(events[0]["lease"]["address"]["prefix"], given);
+    assert_eq!(events[1]["previous"]["address"]["prefix"], given);
+    let metrics = world.metrics();
+    for counted in [
+        "messages_sent_total{type=\"v6-solicit\"} ",
+        "messages_sent_total{type=\"v6-release\"} 1",
+        "lease_events_total{event=\"bound\"} 1",
+    ] {
+        assert!(metrics.contains(counted), "{counted}: {metrics}");
+    }
+}

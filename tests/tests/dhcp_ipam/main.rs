@@ -5,6 +5,7 @@ mod daemon;
 mod dual;
 mod events;
 mod killed;
+mod killed6;
 mod life;
 mod life6;
 mod many;
