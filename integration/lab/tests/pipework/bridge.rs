@@ -1,6 +1,6 @@
 //! Guests on a bridge.
 
-use super::world::{SOON, World, routes};
+use super::world::{SOON, World, routes, until_settled};
 
 /// The five lines of the slides, and the two commands behind them, as typed there.
 #[test]
@@ -60,8 +60,7 @@ fn a_gateway_takes_the_place_of_the_default_route_until_the_interface_goes() {
     let c1 = world.container("c1");
     world.sh("ip link add first type veth peer name eth0 netns c1 && ip link set first up");
     c1.sh("ip addr add 10.66.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.66.0.1");
-    let is_up = || c1.link("eth0").unwrap()["operstate"] == "UP";
-    assert!(plumb_tests::until(SOON, is_up));
+    until_settled(&c1, "eth0");
     let before = c1.state();
     let by = |address: &str| c1.exec(["ip", "route", "get", address]);
     world.attaches("br1 c1 10.1.0.2/24@10.1.0.1");
@@ -100,7 +99,8 @@ fn ipv6_is_an_address_like_another() {
     let [c1, c2] = ["c1", "c2"].map(|name| world.container(name));
     world.attaches("br1 -i eth0 -a 6 c1 2001:db8::2/64@2001:db8::1");
     world.attaches("br1 c2 2001:db8::3/64@fe80::1");
-    assert!(c1.ping("2001:db8::3") && c2.ping("2001:db8::2"));
+    let answered = || c1.ping("2001:db8::3") && c2.ping("2001:db8::2");
+    assert!(plumb_tests::until(SOON, answered));
     let default = |routes: Vec<String>| {
         routes
             .into_iter()

@@ -2,13 +2,15 @@
 
 use plumb_tests::json;
 
-use super::world::World;
+use super::world::{World, until_settled};
 
 #[test]
 fn the_same_line_twice_is_fine_and_a_contradicting_one_is_not() {
     let world = World::new();
     let c1 = world.container("c1");
     world.attaches("br1 c1 10.1.0.2/24");
+    until_settled(&world, "br1");
+    until_settled(&c1, "eth1");
     let (before, inside) = (world.state(), c1.state());
     world.attaches("br1 c1 10.1.0.2/24");
     // The same said in other words.

@@ -2,7 +2,7 @@
 
 use plumb_tests::{Value, json};
 
-use super::world::World;
+use super::world::{World, until_settled};
 
 #[test]
 fn a_line_becomes_a_configuration_that_does_the_same() {
@@ -64,6 +64,9 @@ fn a_dry_run_prints_calls_that_a_shell_can_make() {
         ("--direct-phys eth2 c3 10.2.0.3/24", "c3"),
     ] {
         let c1 = world.container(guest);
+        if world.link("br1").is_some() {
+            until_settled(&world, "br1");
+        }
         let (before, inside) = (world.state(), c1.state());
         let shown = world.does(&format!("--dry-run {line}"));
         world.assert_unchanged_since(&before);

@@ -140,12 +140,25 @@ impl World {
     /// Waits for the NIC's carrier: after it came up again it takes the kernel a moment.
     #[track_caller]
     pub(crate) fn until_nic_runs(&self) {
-        let runs = || {
-            self.link("eth2")
-                .is_some_and(|link| link["operstate"] == "UP")
-        };
-        assert!(plumb_tests::until(SOON, runs), "eth2 has no carrier");
+        until_settled(self, "eth2");
     }
+}
+
+/// Waits until a link runs and has the link-local address that the kernel gives it a while later: until then a node changes by
+/// itself.
+#[track_caller]
+pub(crate) fn until_settled(node: &plumb_tests::Node, link: &str) {
+    let is_settled = || {
+        let runs = node
+            .link(link)
+            .is_some_and(|link| link["operstate"] == "UP");
+        let is_local = |info: &Value| info["scope"] == "link" && info.get("tentative").is_none();
+        runs && node.addr_info(link).iter().any(is_local)
+    };
+    assert!(
+        plumb_tests::until(SOON, is_settled),
+        "{link} does not settle"
+    );
 }
 
 /// The routes of a node, without the link-local ones that every interface has.
