@@ -62,6 +62,24 @@ fn one_that_a_plugin_started_and_somebody_killed_is_started_again() {
 }
 
 #[test]
+fn a_long_log_is_put_aside_when_a_daemon_starts() {
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    let _daemon = OnDemand;
+    fs::create_dir_all("/var/lib/cni/dhcp-ipam").unwrap();
+    fs::write("/var/lib/cni/dhcp-ipam/daemon.log", vec![b'x'; 2 << 20]).unwrap();
+    let c1 = world.plugged("c1");
+    world.plugin().add(&c1, alone(json!({}))).succeeds();
+    let length = |name: &str| {
+        fs::metadata(format!("/var/lib/cni/dhcp-ipam/{name}"))
+            .unwrap()
+            .len()
+    };
+    assert_eq!(length("daemon.log.old"), 2 << 20);
+    assert!(length("daemon.log") < 10_000);
+}
+
+#[test]
 fn a_lease_of_a_container_deleted_while_no_daemon_ran_is_given_back_by_the_next() {
     let world = World::new();
     let _dnsmasq = world.dnsmasq(100, 150);

@@ -59,10 +59,12 @@ impl Daemon {
                         session.last_error = Some(format!("{from} refused: {words}"));
                     }
                     Ok(()) | Err(Ignored::OtherTransaction) => {}
-                    Err(why) => session.say(format_args!(
-                        "{:?} of {from} was ignored: {why}",
-                        reply.kind
-                    )),
+                    Err(why) => {
+                        if daemon.remarks.may(now()) {
+                            let kind = reply.kind;
+                            session.say(format_args!("{kind:?} of {from} was ignored: {why}"));
+                        }
+                    }
                 }
                 daemon.pump(session);
             }

@@ -54,7 +54,7 @@ impl Daemon {
             Ok(()) => self.counters.count(Counter::Received, reply.kind.word()),
             Err(why) => {
                 self.counters.count(Counter::Ignored, why.word());
-                if why != Ignored::OtherTransaction {
+                if why != Ignored::OtherTransaction && self.remarks.may(now()) {
                     session.say(format_args!("{:?} was ignored: {why}", reply.kind));
                 }
             }

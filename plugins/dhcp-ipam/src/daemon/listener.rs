@@ -18,6 +18,9 @@ use super::apart;
 use super::options::Options;
 use crate::reach;
 
+/// A log that is longer than that is put aside when a daemon starts.
+const LONGEST_LOG: u64 = 1 << 20;
+
 /// The listening socket, and the lock that says that its daemon lives.
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -161,11 +164,16 @@ pub(super) fn detach(options: &Options) -> Result<Side, Error> {
         .write(true)
         .open("/dev/null")
         .step(doing)?;
+    let path = options.state.join("daemon.log");
+    // The one before is kept, and no more than that.
+    if fs::metadata(&path).is_ok_and(|found| found.len() > LONGEST_LOG) {
+        let _ = fs::rename(&path, path.with_extension("log.old"));
+    }
     let log = OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
-        .open(options.state.join("daemon.log"))
+        .open(&path)
         .step(doing)?;
     let streams = nix::unistd::dup2_stdin(&nothing)
         .and_then(|()| nix::unistd::dup2_stdout(&nothing))

@@ -18,6 +18,7 @@ mod listener;
 mod options;
 mod poll;
 mod privileges;
+mod remark;
 mod serve;
 mod session;
 mod session6;
@@ -44,6 +45,7 @@ use hook::Hooks;
 use listener::{Listener, Listening, Side};
 use options::Options;
 use poll::{Asks, Poll, Source, now};
+use remark::Remarks;
 use session::Session;
 use session6::Session6;
 
@@ -91,6 +93,7 @@ struct Daemon {
     watchers: BTreeSet<u64>,
     hooks: Hooks,
     counters: Counters,
+    remarks: Remarks,
 }
 
 /// `dhcp-ipam daemon`.
@@ -202,6 +205,7 @@ impl Daemon {
             watchers: BTreeSet::new(),
             hooks: Hooks::default(),
             counters: Counters::default(),
+            remarks: Remarks::default(),
         })
     }
 
