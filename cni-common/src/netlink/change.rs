@@ -2,9 +2,10 @@
 
 use std::os::fd::AsRawFd;
 
+use netlink_packet_core::DefaultNla;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoPortData, InfoPortKind,
-    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoPortData,
+    InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
 use super::link::Link;
@@ -107,6 +108,20 @@ impl LinkChange {
         self.with(LinkAttribute::Address(mac.0.to_vec()))
     }
 
+    /// Lets the kernel announce its IPv4 addresses when it comes up or gets another Ethernet address: the parameter
+    /// `net/ipv4/conf/NAME/arp_notify`.
+    pub fn arp_notify(self) -> Self {
+        /// `IPV4_DEVCONF_ARP_NOTIFY` (linux/ip.h).
+        const ARP_NOTIFY: u16 = 22;
+        /// `linux/if_link.h`
+        const IFLA_INET_CONF: u16 = 1;
+        let parameter = [8_u16.to_ne_bytes(), ARP_NOTIFY.to_ne_bytes()].concat();
+        let conf = [&parameter[..], &1_u32.to_ne_bytes()].concat();
+        let conf = AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF, conf));
+        let inet = AfSpecUnspec::Inet(vec![conf]);
+        self.with(LinkAttribute::AfSpecUnspec(vec![inet]))
+    }
+
     /// Moves it to a group; every link starts in 0.
     pub fn group(self, group: u32) -> Self {
         self.with(LinkAttribute::Group(group))
@@ -126,8 +141,7 @@ impl LinkChange {
     /// Sets the alias, at most 255 bytes; `""` removes it.
     pub fn alias(self, alias: &str) -> Self {
         // Without a final NUL: the kernel stores the value's bytes as they are.
-        let nla =
-            netlink_packet_core::DefaultNla::new(libc::IFLA_IFALIAS, alias.as_bytes().to_vec());
+        let nla = DefaultNla::new(libc::IFLA_IFALIAS, alias.as_bytes().to_vec());
         self.with(LinkAttribute::Other(nla))
     }
 

@@ -22,6 +22,7 @@ pub mod macvlan;
 pub mod membership;
 pub mod multipath;
 pub mod neigh;
+mod netconf;
 mod pauses;
 #[cfg(any(test, fuzzing))]
 pub mod replies;

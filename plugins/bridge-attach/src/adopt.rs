@@ -75,7 +75,7 @@ fn try_adopt(call: &Call<Config>, undo: &mut Undo<'_>) -> Result<Attachment, Err
     };
     gateways.add(&mut host, undo)?;
     if config.forward {
-        gateways::forward(&plan.gateways, undo)?;
+        gateways::forward(&mut host, &plan.gateways, undo)?;
     }
     if config.masquerade && !plan.ips.is_empty() {
         masq::add(&owner, &carrier, &plan, undo)?;

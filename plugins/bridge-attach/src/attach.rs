@@ -200,7 +200,7 @@ impl<'a> Attempt<'a> {
         self.add_host_routes(&carrier, &near, &plan)?;
         namespace::require(self.call)?;
         if config.forward {
-            gateways::forward(&plan.gateways, undo)?;
+            gateways::forward(&mut self.host, &plan.gateways, undo)?;
         }
         if config.masquerade && !plan.ips.is_empty() {
             masq::add(&self.owner, &carrier, &plan, undo)?;

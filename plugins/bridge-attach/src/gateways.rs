@@ -139,8 +139,15 @@ pub(crate) fn check_forwarding(gateways: &[Cidr]) -> Result<(), Error> {
 }
 
 /// Lets the host forward for each family that has its gateway on the bridge.
-pub(crate) fn forward(gateways: &[Cidr], undo: &mut Undo<'_>) -> Result<(), Error> {
+pub(crate) fn forward(
+    rtnl: &mut Rtnl,
+    gateways: &[Cidr],
+    undo: &mut Undo<'_>,
+) -> Result<(), Error> {
     for (family, name) in switches(gateways) {
+        if rtnl.forwarding(family) == Some(1) {
+            continue;
+        }
         if family == Family::V6
             && sysctl::read(name)
                 .step(|| format!("read {name}"))?

@@ -13,6 +13,7 @@ use cni_common::code::Code;
 use cni_common::error::{Error, Step};
 use cni_common::json::{Json, Object, ObjectWriter, Problems};
 use cni_common::log;
+use cni_common::netlink::Rtnl;
 use cni_common::netns::Identity;
 use cni_common::sysctl::{self, Outcome};
 
@@ -217,6 +218,17 @@ pub fn put_back(changes: &[Changed]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether it is to let the host forward, and the host does; false where netlink does not say it. The file would say it too,
+/// but the way to it grows with the namespaces.
+fn stands(parameter: &Wanted) -> bool {
+    let family = match (parameter.name.as_str(), parameter.value) {
+        ("net/ipv4/ip_forward", "1") => Family::V4,
+        ("net/ipv6/conf/all/forwarding", "1") => Family::V6,
+        _ => return false,
+    };
+    Rtnl::open().is_ok_and(|mut rtnl| rtnl.forwarding(family) == Some(1))
+}
+
 /// Those that have another value; looks whether they can be set, before anything is changed.
 ///
 /// # Errors
@@ -224,6 +236,9 @@ pub fn put_back(changes: &[Changed]) -> Result<(), Error> {
 pub fn pending(wanted: Vec<Wanted>) -> Result<Vec<Wanted>, Error> {
     let mut pending = Vec::new();
     for parameter in wanted {
+        if stands(&parameter) {
+            continue;
+        }
         let step = || format!("set {} to {}", parameter.name, parameter.value);
         match sysctl::read(&parameter.name).step(step)? {
             None if parameter.optional => {}
