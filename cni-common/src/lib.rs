@@ -3,8 +3,8 @@
 //! Three layers, each using only what stands before it:
 //! * pure: [`code`], [`excerpt`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`md5`], [`json`], [`args`], [`result`]:
 //!   values in, values out;
-//! * kernel: [`netns`], [`sysctl`], [`netlink`], [`nft`], [`conntrack`], [`announce`], [`probe`]: verbs that change or
-//!   read the running kernel; and [`dbus`], for services that keep a part of it to themselves;
+//! * kernel: `child`, [`netns`], [`sysctl`], [`netlink`], [`nft`], [`conntrack`], [`announce`], [`probe`]: verbs that
+//!   change or read the running kernel; and [`dbus`], for services that keep a part of it to themselves;
 //! * protocol: [`mod@env`], [`config`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification
 //!   asks of a plugin; and [`attach`]: what the plugins that give a container an interface share.
 //!
@@ -17,6 +17,7 @@ pub mod alloc;
 pub mod announce;
 pub mod args;
 pub mod attach;
+mod child;
 pub mod code;
 pub mod config;
 pub mod conntrack;

@@ -190,8 +190,8 @@ impl<F: Family> Connection<F> {
         self.socket.as_fd()
     }
 
-    /// The socket and a datagram with the one request, for a process that may not allocate.
-    pub(super) fn encoded(&mut self, request: &Request<F>) -> (BorrowedFd<'_>, Vec<u8>) {
+    /// A datagram with the one request, for a process that may not allocate.
+    pub(crate) fn datagram(&mut self, request: &Request<F>) -> Vec<u8> {
         let mut datagram = Vec::new();
         self.sequence = self.sequence.wrapping_add(1);
         let flags = request.flags | NLM_F_REQUEST | NLM_F_ACK;
@@ -206,7 +206,7 @@ impl<F: Family> Connection<F> {
                 space.copy_from_slice(&request.body);
             },
         );
-        (self.socket.as_fd(), datagram)
+        datagram
     }
 
     /// Sends the requests in one datagram; gives the sequence number of the first.

@@ -5,14 +5,14 @@
 //! dropped, until memory can be freed. A child process does that waiting.
 #![expect(
     unsafe_code,
-    reason = "fork, and what may be called in its child, have no safe form"
+    reason = "a child that shares our memory has no safe form"
 )]
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::Pid;
 
 use super::Rtnl;
 use super::connection::Connection;
@@ -20,6 +20,7 @@ use super::error::Error;
 use super::link::{Link, deletion};
 use super::pauses::Pauses;
 use super::request::Family;
+use crate::child;
 
 /// How long the child may take to get at the kernel's lock before the caller does the work itself.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,17 +36,14 @@ impl Rtnl {
     pub fn delete_link_detached(&mut self, link: &Link) -> Result<(), Error> {
         // A socket of its own: on the shared one the child's acknowledgement could be read by the parent.
         let mut childs = Self::open()?;
-        let (socket, datagram) = childs.encoded(&deletion(link));
-        let socket = socket.as_raw_fd();
-        // SAFETY: the child calls nothing but system calls on values that exist already, and leaves by `_exit`;
-        // so it is sound even when another thread holds a lock, such as the allocator's, at the fork.
-        let child = match unsafe { fork() } {
-            Ok(ForkResult::Child) => {
-                // SAFETY: this is the forked child.
-                unsafe { delete_and_exit(socket, &datagram) }
-            }
-            Ok(ForkResult::Parent { child }) => child,
-            Err(_) => return self.delete_link(link),
+        let errand = Deletion {
+            datagram: childs.datagram(&deletion(link)),
+            socket: childs.descriptor().as_raw_fd(),
+        };
+        // SAFETY: `delete` makes system calls and nothing else.
+        let child = unsafe { child::start(childs.descriptor(), delete, errand) };
+        let Some(child) = child else {
+            return self.delete_link(link);
         };
         drop(childs);
         if self.wait_until_gone(link, child)? {
@@ -81,69 +79,65 @@ impl<F: Family> Connection<F> {
     /// takes an RCU grace period, and makes every other user of nftables wait with it. Where the child cannot be
     /// made, the connection is closed at once.
     pub fn close_later(self, after: Duration) {
-        let socket = self.descriptor().as_raw_fd();
-        // SAFETY: the child calls nothing but system calls on values that exist already, and leaves by `_exit`.
-        if let Ok(ForkResult::Child) = unsafe { fork() } {
-            let wait = libc::timespec {
-                tv_sec: after.as_secs().try_into().unwrap_or(0),
-                tv_nsec: after.subsec_nanos().into(),
-            };
-            // SAFETY: this is the forked child; the time is a valid value of this frame.
-            unsafe {
-                keep_only(socket);
-                libc::setsid();
-                libc::nanosleep(&raw const wait, core::ptr::null_mut());
-                libc::_exit(0);
-            }
-        }
+        let wait = libc::timespec {
+            tv_sec: after.as_secs().try_into().unwrap_or(0),
+            tv_nsec: after.subsec_nanos().into(),
+        };
+        // SAFETY: `sleep` makes a system call and nothing else.
+        let _ = unsafe { child::start(self.descriptor(), sleep, wait) };
     }
 }
 
-/// Closes every descriptor but one.
-///
-/// # Safety
-/// Only in a forked child that uses no other descriptor.
-unsafe fn keep_only(socket: RawFd) {
-    // SAFETY: system calls that take descriptors; nothing here allocates or takes a lock.
-    unsafe {
-        let fd = libc::c_uint::try_from(socket).unwrap_or(0);
-        // Whoever waits for the end of our standard output must not wait for this child. The old way for
-        // kernels before 5.9.
-        let closed = libc::syscall(libc::SYS_close_range, 0, fd.wrapping_sub(1), 0) == 0
-            && libc::syscall(
-                libc::SYS_close_range,
-                fd.wrapping_add(1),
-                libc::c_uint::MAX,
-                0,
-            ) == 0;
-        if !closed {
-            for other in (0..1024).filter(|other| *other != socket) {
-                libc::close(other);
-            }
-        }
-    }
+struct Deletion {
+    socket: RawFd,
+    datagram: Vec<u8>,
 }
 
-/// The child: sends the request and leaves.
-///
-/// # Safety
-/// Only in a forked child: it closes every descriptor but the socket and ends the process.
-unsafe fn delete_and_exit(socket: RawFd, datagram: &[u8]) -> ! {
+/// In the child: sends the request and waits for its acknowledgement.
+fn delete(errand: &Deletion) -> bool {
     /// Size of `struct nlmsghdr`, before the error number.
     const HEADER: usize = 16;
     let mut answer = [0_u8; 256];
-    // SAFETY: system calls that take descriptors and buffers valid for their length; nothing here allocates
-    // or takes a lock.
+    let Ok(socket) = usize::try_from(errand.socket) else {
+        return false;
+    };
+    let datagram = &errand.datagram;
+    let send = [
+        socket,
+        datagram.as_ptr().expose_provenance(),
+        datagram.len(),
+        0,
+        0,
+        0,
+    ];
+    let receive = [
+        socket,
+        answer.as_mut_ptr().expose_provenance(),
+        answer.len(),
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the buffers are valid for their lengths.
+    let length = unsafe {
+        child::call(libc::SYS_sendto, send);
+        child::call(libc::SYS_recvfrom, receive)
+    };
+    let errno = answer
+        .get(HEADER..)
+        .and_then(|rest| rest.first_chunk::<4>());
+    length > 0 && errno == Some(&[0; 4])
+}
+
+/// In the child.
+fn sleep(wait: &libc::timespec) -> bool {
+    let wait: *const libc::timespec = wait;
+    // SAFETY: the time is valid for the call.
     unsafe {
-        keep_only(socket);
-        libc::setsid();
-        libc::send(socket, datagram.as_ptr().cast(), datagram.len(), 0);
-        let length = libc::recv(socket, answer.as_mut_ptr().cast(), answer.len(), 0);
-        let errno = answer
-            .get(HEADER..)
-            .and_then(|rest| rest.first_chunk::<4>());
-        let deleted = length > 0 && errno == Some(&[0; 4]);
-        libc::_exit(libc::c_int::from(!deleted));
+        child::call(
+            libc::SYS_nanosleep,
+            [wait.expose_provenance(), 0, 0, 0, 0, 0],
+        ) == 0
     }
 }
 
