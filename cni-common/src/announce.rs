@@ -4,30 +4,25 @@
 //! To be sent when the link has settled, and not before: what the kernel announces by itself when a link comes up
 //! leaves earlier, and the bridge drops it.
 //!
-//! The kernel announces all addresses of a link whose Ethernet address is set, to the same one as well, once it is
-//! told to. A packet socket could send the same frames, but closing one waits for a grace period of the kernel's,
-//! some 10 ms (`packet_release`): it is for where the kernel cannot be told.
+//! Every port of a bridge gets a copy, worked off to the end in the sender's time: milliseconds where there are hundreds of
+//! containers. So a child process sends, by a packet socket. It looks first whether the link still has its Ethernet address:
+//! who changes it meanwhile, the plugin `tuning` for one, has the kernel announce the new one (`arp_notify`,
+//! `ndisc_notify`). Where packet sockets are not allowed, the kernel announces: all addresses of a link whose Ethernet address
+//! is set, to the same one as well.
 #![expect(
     unsafe_code,
-    reason = "nix can neither build nor send to a link-layer socket address"
+    reason = "a child that shares our memory has no safe form, and nix none for what it is to do"
 )]
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-
-use crate::addr::{Family, Mac};
-use crate::error::{Cause, Error, Step};
-use crate::netlink::Rtnl;
+use crate::addr::Mac;
+use crate::child::{self, call};
+use crate::error::{Cause, Error};
 use crate::netlink::link::Link;
-use crate::sysctl::{self, Outcome};
-
-/// How often everything is sent: twice at once. A pause between would be ADD's to wait; on one bridge a frame
-/// is lost to a full queue at most.
-const TIMES: usize = 2;
+use crate::netlink::{Request, Rtnetlink, Rtnl};
+use crate::netns::Netns;
 
 pub(crate) const BROADCAST: Mac = Mac([0xff; 6]);
 /// `ff02::1`, all nodes, as an Ethernet address (RFC 2464, 7).
@@ -37,134 +32,179 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 pub(crate) const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 
-/// How the addresses of a link are announced.
-#[derive(Debug)]
-pub enum Announcer {
-    /// By the kernel.
-    Kernel,
-    /// By a packet socket.
-    Packets(PacketSocket),
+/// Announces the addresses of a link of that namespace, of which `rtnl` is as well; returns before it is done.
+pub fn announce(
+    netns: &Netns,
+    rtnl: &mut Rtnl,
+    link: &Link,
+    addresses: &[IpAddr],
+) -> Result<(), Error> {
+    let Some(mac) = link.mac.filter(|_| !addresses.is_empty()) else {
+        return Ok(());
+    };
+    let errand = Errand::new(netns, rtnl, link, mac, addresses);
+    // SAFETY: `send` makes system calls and nothing else.
+    match unsafe { child::start(netns.as_fd(), send, errand) } {
+        Some(_) => Ok(()),
+        None => rtnl.execute(by_kernel(link, mac)).map_err(Cause::cause),
+    }
 }
 
-impl Announcer {
-    /// Tells the kernel to announce the addresses of a link of the calling thread's namespace, for the families in
-    /// use, or opens a packet socket where it cannot be told.
-    pub fn prepare(link: &str, families: &[Family]) -> io::Result<Self> {
-        for family in families {
-            let name = match family {
-                Family::V4 => format!("net/ipv4/conf/{link}/arp_notify"),
-                Family::V6 => format!("net/ipv6/conf/{link}/ndisc_notify"),
-            };
-            match sysctl::set(&name, "1") {
-                Ok(Outcome::Changed { .. } | Outcome::Already) => {}
-                Ok(Outcome::Absent | Outcome::ReadOnly) | Err(_) => {
-                    return PacketSocket::open().map(Self::Packets);
-                }
-            }
-        }
-        Ok(Self::Kernel)
-    }
+/// The request that makes the kernel announce the addresses of a link, where its parameters say so.
+fn by_kernel(link: &Link, mac: Mac) -> Request<Rtnetlink> {
+    let doing = format!("announce the addresses of {}", link.name);
+    link.change().doing(doing).mac(mac).request()
+}
 
-    /// Announces the addresses; `rtnl` is of the link's namespace.
-    pub fn announce(
-        &self,
-        rtnl: &mut Rtnl,
-        link: &Link,
-        addresses: &[IpAddr],
-    ) -> Result<(), Error> {
-        let Some(mac) = link.mac.filter(|_| !addresses.is_empty()) else {
-            return Ok(());
+/// What the child needs to know.
+struct Errand {
+    netns: RawFd,
+    link: Interface,
+    mac: Mac,
+    to: Destination,
+    frames: Vec<Vec<u8>>,
+    /// The request of [`by_kernel`].
+    by_kernel: Vec<u8>,
+}
+
+impl Errand {
+    fn new(netns: &Netns, rtnl: &mut Rtnl, link: &Link, mac: Mac, addresses: &[IpAddr]) -> Self {
+        let frame = |address: &IpAddr| match address {
+            IpAddr::V4(ip) => gratuitous_arp(mac, *ip),
+            IpAddr::V6(ip) => neighbour_advertisement(mac, *ip),
         };
-        let doing = format!("announce the addresses of {}", link.name);
-        match self {
-            Self::Kernel => {
-                let again = || link.change().doing(&doing).mac(mac).request();
-                rtnl.batch((0..TIMES).map(|_| again()).collect())
-                    .map_err(Cause::cause)
-            }
-            Self::Packets(socket) => socket.announce(link.index, mac, addresses).step(|| doing),
+        Self {
+            netns: netns.as_raw_fd(),
+            link: Interface::named(&link.name),
+            mac,
+            to: Destination::on(link.index),
+            frames: addresses.iter().map(frame).collect(),
+            by_kernel: rtnl.datagram(&by_kernel(link, mac)),
         }
     }
 }
 
-/// A socket that sends announcements. It stays in the network namespace in which it was opened.
-#[derive(Debug)]
-pub struct PacketSocket {
-    socket: OwnedFd,
-}
-
-impl PacketSocket {
-    /// Opens the socket in the calling thread's namespace. It receives nothing.
-    fn open() -> io::Result<Self> {
-        let socket = socket(
-            AddressFamily::Packet,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            None,
-        )?;
-        Ok(Self { socket })
-    }
-
-    /// Announces that `mac`, the address of the link of that index, has these IP addresses.
-    fn announce(&self, link: u32, mac: Mac, addresses: &[IpAddr]) -> io::Result<()> {
-        for _ in 0..TIMES {
-            for address in addresses {
-                match address {
-                    // Some listen to requests only, some to replies only.
-                    IpAddr::V4(ip) => {
-                        self.send(link, &gratuitous_arp(Operation::Request, mac, *ip))?;
-                        self.send(link, &gratuitous_arp(Operation::Reply, mac, *ip))?;
-                    }
-                    IpAddr::V6(ip) => self.send(link, &neighbour_advertisement(mac, *ip))?,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn send(&self, link: u32, frame: &[u8]) -> io::Result<()> {
-        // SAFETY: all bytes zero is a valid sockaddr_ll.
-        let mut to: libc::sockaddr_ll = unsafe { core::mem::zeroed() };
-        to.sll_family = u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?;
-        to.sll_ifindex = i32::try_from(link).map_err(io::Error::other)?;
-        let length = libc::socklen_t::try_from(size_of_val(&to)).map_err(io::Error::other)?;
-        // SAFETY: the frame and the address are borrowed for the call and their lengths are right; the socket
-        // is open for as long as `self` lives.
-        let sent = unsafe {
-            libc::sendto(
-                self.socket.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                0,
-                (&raw const to).cast(),
-                length,
-            )
-        };
-        Errno::result(sent)?;
-        Ok(())
-    }
-}
-
+/// `struct ifreq` (linux/if.h) with `ifr_hwaddr`.
 #[derive(Clone, Copy)]
-enum Operation {
-    Request,
-    Reply,
+#[repr(C)]
+struct Interface {
+    name: [u8; libc::IFNAMSIZ],
+    kind: u16,
+    mac: [u8; 6],
+    _rest: [u8; 16],
+}
+
+impl Interface {
+    fn named(name: &str) -> Self {
+        let mut interface = Self {
+            name: [0; libc::IFNAMSIZ],
+            kind: 0,
+            mac: [0; 6],
+            _rest: [0; 16],
+        };
+        // The last byte stays zero.
+        let space = interface.name.iter_mut().take(libc::IFNAMSIZ - 1);
+        space.zip(name.bytes()).for_each(|(to, byte)| *to = byte);
+        interface
+    }
+}
+
+/// `struct sockaddr_ll` (`linux/if_packet.h`); the frames have their own header, so the interface is enough.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Destination {
+    family: u16,
+    protocol: u16,
+    interface: u32,
+    _rest: [u8; 12],
+}
+
+impl Destination {
+    fn on(interface: u32) -> Self {
+        Self {
+            family: AF_PACKET,
+            protocol: 0,
+            interface,
+            _rest: [0; 12],
+        }
+    }
+}
+
+/// In the child.
+fn send(errand: &Errand) -> bool {
+    if !enter(errand.netns) {
+        return false;
+    }
+    match socket(AF_PACKET) {
+        Some(socket) => errand.announce(socket),
+        None => errand.have_the_kernel_announce(),
+    }
+}
+
+impl Errand {
+    fn announce(&self, socket: usize) -> bool {
+        let to: *const Destination = &raw const self.to;
+        let to = [to.expose_provenance(), size_of::<Destination>()];
+        let mut frames = self.frames.iter();
+        frames.all(|frame| self.stands(socket) && send_to(socket, frame, to))
+    }
+
+    fn have_the_kernel_announce(&self) -> bool {
+        socket(AF_NETLINK)
+            .is_some_and(|socket| self.stands(socket) && send_to(socket, &self.by_kernel, [0, 0]))
+    }
+
+    /// Whether the link has the Ethernet address that is announced.
+    fn stands(&self, socket: usize) -> bool {
+        let mut link = self.link;
+        let pointer: *mut Interface = &raw mut link;
+        let request = usize::try_from(libc::SIOCGIFHWADDR).unwrap_or(0);
+        let ask = [socket, request, pointer.expose_provenance(), 0, 0, 0];
+        // SAFETY: the kernel writes into `link`, which has the size of `struct ifreq`.
+        let answer = unsafe { call(libc::SYS_ioctl, ask) };
+        answer == 0 && link.mac == self.mac.0
+    }
+}
+
+/// Values of the C library's headers, as the kernel takes them.
+const AF_PACKET: u16 = 17;
+const AF_NETLINK: u16 = 16;
+
+fn enter(netns: RawFd) -> bool {
+    let kind = usize::try_from(libc::CLONE_NEWNET).unwrap_or(0);
+    let netns = usize::try_from(netns).unwrap_or(usize::MAX);
+    // SAFETY: it takes numbers, and the child is a process of its own.
+    unsafe { call(libc::SYS_setns, [netns, kind, 0, 0, 0, 0]) == 0 }
+}
+
+fn socket(family: u16) -> Option<usize> {
+    let kind = usize::try_from(libc::SOCK_RAW | libc::SOCK_CLOEXEC).unwrap_or(0);
+    // SAFETY: it takes numbers. Protocol 0 is rtnetlink, and of a packet socket that receives nothing.
+    let socket = unsafe { call(libc::SYS_socket, [family.into(), kind, 0, 0, 0, 0]) };
+    usize::try_from(socket).ok()
+}
+
+fn send_to(socket: usize, bytes: &[u8], [to, length]: [usize; 2]) -> bool {
+    let start = bytes.as_ptr().expose_provenance();
+    // SAFETY: the bytes and the address are valid for their lengths.
+    unsafe {
+        call(
+            libc::SYS_sendto,
+            [socket, start, bytes.len(), 0, to, length],
+        ) >= 0
+    }
 }
 
 pub(crate) fn ethernet(to: Mac, from: Mac, kind: [u8; 2], payload: &[u8]) -> Vec<u8> {
     [&to.0[..], &from.0, &kind, payload].concat()
 }
 
-/// An ARP packet in which sender and target are the same address (RFC 826, RFC 5227).
-fn gratuitous_arp(operation: Operation, mac: Mac, ip: Ipv4Addr) -> Vec<u8> {
-    let (operation, target) = match operation {
-        Operation::Request => ([0, 1], Mac([0; 6])),
-        Operation::Reply => ([0, 2], mac),
-    };
-    // Ethernet, IPv4, and the lengths of their addresses.
-    let types = [0, 1, 0x08, 0, 6, 4];
+/// An ARP request in which sender and target are the same address (RFC 826, RFC 5227).
+fn gratuitous_arp(mac: Mac, ip: Ipv4Addr) -> Vec<u8> {
+    // Ethernet, IPv4, the lengths of their addresses, a request.
+    let types = [0, 1, 0x08, 0, 6, 4, 0, 1];
     let ip = ip.octets();
-    let packet = [&types[..], &operation, &mac.0, &ip, &target.0, &ip].concat();
+    let packet = [&types[..], &mac.0, &ip, &[0; 6], &ip].concat();
     ethernet(BROADCAST, mac, ETHERTYPE_ARP, &packet)
 }
 
@@ -213,9 +253,8 @@ mod tests {
 
     use super::*;
     use crate::ident::IfName;
-    use crate::netlink::Rtnl;
     use crate::netlink::veth::NewVeth;
-    use crate::netns::Netns;
+    use crate::sysctl;
     use crate::testing::{private_netns, run};
 
     const MAC: Mac = Mac([2, 0, 0, 0, 0, 7]);
@@ -239,16 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn a_gratuitous_request_and_reply_name_the_same_address_twice() {
+    fn a_gratuitous_request_names_the_same_address_twice() {
         let ip = "10.1.2.3".parse().unwrap();
-        for (operation, number) in [(Operation::Request, 1), (Operation::Reply, 2)] {
-            let frame = gratuitous_arp(operation, MAC, ip);
-            assert_eq!(frame.len(), 42);
-            assert_eq!(frame[..6], [0xff; 6]);
-            assert_eq!(frame[20..22], [0, number]);
-            assert_eq!(frame[28..32], ip.octets());
-            assert_eq!(frame[38..42], ip.octets());
-        }
+        let frame = gratuitous_arp(MAC, ip);
+        assert_eq!(frame.len(), 42);
+        assert_eq!(frame[..6], [0xff; 6]);
+        assert_eq!(frame[20..22], [0, 1]);
+        assert_eq!(frame[28..32], ip.octets());
+        assert_eq!(frame[38..42], ip.octets());
     }
 
     /// A neighbour with stale entries, and the far end of its link, with the addresses.
@@ -296,36 +333,63 @@ mod tests {
         (inside, link)
     }
 
-    #[track_caller]
-    fn neighbours_learn(inside: &Netns, link: &Link, announcer: &Announcer) {
-        let addresses = ["10.1.2.3".parse().unwrap(), "fd00::3".parse().unwrap()];
+    fn moved() -> [IpAddr; 2] {
+        ["10.1.2.3".parse().unwrap(), "fd00::3".parse().unwrap()]
+    }
+
+    /// How many of the addresses the neighbour knows the new place of.
+    fn learnt() -> usize {
+        let seen = run("ip", &["neigh", "show", "dev", "near"]);
+        seen.matches("02:00:00:00:00:07").count()
+    }
+
+    fn errand(inside: &Netns, rtnl: &mut Rtnl, link: &Link) -> Errand {
+        Errand::new(inside, rtnl, link, MAC, &moved())
+    }
+
+    /// Runs an errand as the child does, but in this process.
+    fn carried_out(errand: Errand) -> bool {
+        std::thread::spawn(move || send(&errand)).join().unwrap()
+    }
+
+    #[test]
+    fn neighbours_learn_a_moved_address() {
+        let (inside, link) = stale_neighbour();
         let mut rtnl = inside.run(|| Rtnl::open().unwrap()).unwrap();
-        announcer.announce(&mut rtnl, link, &addresses).unwrap();
+        announce(&inside, &mut rtnl, &link, &moved()).unwrap();
         let end = Instant::now() + Duration::from_secs(5);
-        loop {
-            let seen = run("ip", &["neigh", "show", "dev", "near"]);
-            if seen.matches("02:00:00:00:00:07").count() == 2 {
-                return;
-            }
-            assert!(Instant::now() < end, "{seen}");
+        while learnt() < 2 {
+            assert!(Instant::now() < end);
         }
     }
 
     #[test]
     fn neighbours_learn_a_moved_address_from_the_kernel() {
         let (inside, link) = stale_neighbour();
-        let families = [Family::V4, Family::V6];
-        let announcer = inside
-            .run(|| Announcer::prepare("far", &families).unwrap())
+        let mut rtnl = inside.run(|| Rtnl::open().unwrap()).unwrap();
+        rtnl.execute(link.change().arp_notify().request()).unwrap();
+        inside
+            .run(|| sysctl::set("net/ipv6/conf/far/ndisc_notify", "1").unwrap())
             .unwrap();
-        assert!(matches!(announcer, Announcer::Kernel));
-        neighbours_learn(&inside, &link, &announcer);
+        let errand = errand(&inside, &mut rtnl, &link);
+        let announced = std::thread::spawn(move || {
+            enter(errand.netns);
+            errand.have_the_kernel_announce()
+        });
+        assert!(announced.join().unwrap());
+        assert_eq!(learnt(), 2);
     }
 
     #[test]
-    fn neighbours_learn_a_moved_address_from_packets() {
+    fn an_address_that_moved_on_is_not_announced() {
         let (inside, link) = stale_neighbour();
-        let socket = inside.run(|| PacketSocket::open().unwrap()).unwrap();
-        neighbours_learn(&inside, &link, &Announcer::Packets(socket));
+        let mut rtnl = inside.run(|| Rtnl::open().unwrap()).unwrap();
+        let errand = errand(&inside, &mut rtnl, &link);
+        let other = Mac([2, 0, 0, 0, 0, 8]);
+        rtnl.execute(link.change().mac(other).request()).unwrap();
+        assert!(!carried_out(errand));
+        assert_eq!(learnt(), 0);
+        let now = rtnl.link_by_index(link.index).unwrap().unwrap();
+        assert_eq!(now.mac, Some(other));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::addr::{Cidr, Family};
-use crate::announce::Announcer;
+use crate::announce;
 use crate::code::Code;
 use crate::error::{Cause, Error, Step};
 use crate::ident::IfName;
@@ -34,7 +34,6 @@ pub struct Setup<'a> {
 pub struct Inside {
     /// A socket of that namespace.
     pub rtnl: Rtnl,
-    announcer: Option<Announcer>,
     /// Whether the IPAM plugin had the link, and may have left addresses and routes on it.
     lent: bool,
 }
@@ -55,7 +54,6 @@ impl Inside {
         }
         Ok(Self {
             rtnl,
-            announcer: None,
             lent: false,
         })
     }
@@ -78,12 +76,11 @@ impl Inside {
         link: &Link,
         setup: &Setup<'_>,
     ) -> Result<(), Error> {
-        let has = |family: &Family| {
+        let has = |family: Family| {
             let mut addresses = setup.addresses.iter();
-            addresses.any(|address| address.family() == *family)
+            addresses.any(|address| address.family() == family)
         };
-        let families: Vec<Family> = [Family::V4, Family::V6].into_iter().filter(has).collect();
-        if families.contains(&Family::V6) && link.mtu < IPV6_MIN_MTU {
+        if has(Family::V6) && link.mtu < IPV6_MIN_MTU {
             return Err(Error::new(
                 Code::InvalidConfig,
                 format!(
@@ -92,7 +89,7 @@ impl Inside {
                 ),
             ));
         }
-        if !families.is_empty() {
+        if has(Family::V6) {
             let settings = ipv6_settings(setup.detection);
             let settings = if self.lent {
                 // As the IPAM plugin left it.
@@ -100,15 +97,18 @@ impl Inside {
             } else {
                 &settings
             };
-            self.announcer = netns
-                .run(|| prepare(&link.name, &families, settings))
+            netns
+                .run(|| enable_ipv6(&link.name).map(|()| set_ipv6(&link.name, settings)))
                 .step(|| "enter the container's namespace")??;
         }
         let (mut addresses, mut routes) = (setup.addresses.to_vec(), setup.routes.to_vec());
         if self.lent {
             self.leave_out_present(link, &mut addresses, &mut routes)?;
         }
-        let up = link.change().doing(format!("set {} up", link.name)).up();
+        let mut up = link.change().doing(format!("set {} up", link.name)).up();
+        if has(Family::V4) {
+            up = up.arp_notify();
+        }
         let addresses = addresses
             .iter()
             .map(|cidr| addr::add_with(link, *cidr, setup.detection));
@@ -140,12 +140,10 @@ impl Inside {
         Ok(())
     }
 
-    /// Announces the addresses; the attachment works without.
-    pub fn announce(&mut self, link: &Link, addresses: &[Cidr]) {
+    /// Announces the addresses; the attachment works without. Returns before it is done.
+    pub fn announce(&mut self, netns: &Netns, link: &Link, addresses: &[Cidr]) {
         let addresses: Vec<_> = addresses.iter().map(|cidr| cidr.address()).collect();
-        if let Some(announcer) = &self.announcer
-            && let Err(error) = announcer.announce(&mut self.rtnl, link, &addresses)
-        {
+        if let Err(error) = announce::announce(netns, &mut self.rtnl, link, &addresses) {
             log::warning(format_args!("{error}"));
         }
     }
@@ -178,27 +176,8 @@ pub fn take_in(
     Ok(())
 }
 
-/// Settings of the container's link before its first address.
-fn prepare(
-    link: &str,
-    families: &[Family],
-    ipv6: &[(&str, &str)],
-) -> Result<Option<Announcer>, Error> {
-    if families.contains(&Family::V6) {
-        enable_ipv6(link)?;
-        set_ipv6(link, ipv6);
-    }
-    let announcer = Announcer::prepare(link, families);
-    if let Err(error) = &announcer {
-        log::warning(format_args!(
-            "the addresses of {link} will not be announced: {error}"
-        ));
-    }
-    Ok(announcer.ok())
-}
-
 /// Settings of the container's link before its first IPv6 address.
-fn ipv6_settings(detection: Detection) -> [(&'static str, &'static str); 3] {
+fn ipv6_settings(detection: Detection) -> [(&'static str, &'static str); 4] {
     let probe = match detection {
         Detection::Skip => "0",
         Detection::Probe => "1",
@@ -209,6 +188,7 @@ fn ipv6_settings(detection: Detection) -> [(&'static str, &'static str); 3] {
         ("accept_dad", probe),
         // Else setting the link down would lose them, IPv4's stay.
         ("keep_addr_on_down", "1"),
+        ("ndisc_notify", "1"),
     ]
 }
 

@@ -215,7 +215,7 @@ impl<'a> Attempt<'a> {
             )?;
             take_in(&mut self.host, &carrier, gateways, PATIENCE)?;
         }
-        self.inside.announce(&far, &addresses);
+        self.inside.announce(self.netns, &far, &addresses);
         Ok(self.result(&bridge, &carrier, &near, &far, plan))
     }
 

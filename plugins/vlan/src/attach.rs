@@ -138,7 +138,7 @@ impl<'a> Attempt<'a> {
             let addresses = plan.addresses.iter().copied();
             take_in(&mut self.inside.rtnl, &link, addresses, PATIENCE)?;
         }
-        self.inside.announce(&link, &plan.addresses);
+        self.inside.announce(self.netns, &link, &plan.addresses);
         Ok(self.result(&below, &link, plan))
     }
 

@@ -119,7 +119,7 @@ fn steps<'a>(
     if link.running {
         take_in(&mut inside.rtnl, &link, addresses.iter().copied(), PATIENCE)?;
     }
-    inside.announce(&link, &addresses);
+    inside.announce(netns, &link, &addresses);
     Ok(Attachment {
         interfaces: vec![interface(&link, Some(call.netns_path.clone()))],
         ips,
