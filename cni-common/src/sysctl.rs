@@ -4,9 +4,14 @@
 //! `/proc/sys/net` shows the namespace of the thread that opens a file, so a container's parameters are read
 //! and written inside [`Netns::run`](crate::netns::Netns::run).
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::fcntl::{self, OFlag};
+use nix::sys::stat::Mode;
 
 /// What setting a parameter came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +35,11 @@ fn path(name: &str) -> PathBuf {
 
 /// Reads a parameter; `None` when the kernel does not have it.
 pub fn read(name: &str) -> io::Result<Option<String>> {
-    match fs::read_to_string(path(name)) {
+    present(fs::read_to_string(path(name)))
+}
+
+fn present(read: io::Result<String>) -> io::Result<Option<String>> {
+    match read {
         Ok(text) => Ok(Some(text.trim_end().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -48,17 +57,24 @@ pub fn is_writable(name: &str) -> bool {
 /// # Errors
 /// What is neither absence nor a refusal to write, such as a value the kernel rejects.
 pub fn set(name: &str, value: &str) -> io::Result<Outcome> {
-    let Some(from) = read(name)? else {
+    let write = || OpenOptions::new().write(true).open(path(name));
+    set_from(read(name)?, value, write)
+}
+
+/// Sets a parameter that was read; `write` opens it for writing, without `O_CREAT` and `O_TRUNC`, which a read-only
+/// mount answers differently.
+fn set_from(
+    from: Option<String>,
+    value: &str,
+    write: impl FnOnce() -> io::Result<File>,
+) -> io::Result<Outcome> {
+    let Some(from) = from else {
         return Ok(Outcome::Absent);
     };
     if from == value {
         return Ok(Outcome::Already);
     }
-    // Without O_CREAT and O_TRUNC, which a read-only mount answers differently.
-    let written = OpenOptions::new()
-        .write(true)
-        .open(path(name))
-        .and_then(|mut file| file.write_all(value.as_bytes()));
+    let written = write().and_then(|mut file| file.write_all(value.as_bytes()));
     match written.map_err(|error| (error.kind(), error)) {
         Ok(()) => Ok(Outcome::Changed { from }),
         Err((io::ErrorKind::NotFound, _)) => Ok(Outcome::Absent),
@@ -66,6 +82,36 @@ pub fn set(name: &str, value: &str) -> io::Result<Outcome> {
             Ok(Outcome::ReadOnly)
         }
         Err((_, error)) => Err(error),
+    }
+}
+
+/// Several parameters in one folder below `/proc/sys`, such as `net/ipv6/conf/eth0`.
+///
+/// The way there is dear, and dearer with every namespace, for they all have an `ipv6` and an `eth0`, in one list of the
+/// kernel's directory cache; from there it is short.
+#[derive(Debug)]
+pub struct Folder(OwnedFd);
+
+impl Folder {
+    /// Opens the folder of the calling thread's namespace; `None` when the kernel does not have it.
+    pub fn open(name: &str) -> io::Result<Option<Self>> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match fcntl::open(&path(name), flags, Mode::empty()) {
+            Ok(folder) => Ok(Some(Self(folder))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Sets one of its parameters, like [`set`].
+    pub fn set(&self, key: &str, value: &str) -> io::Result<Outcome> {
+        let read = self.file(key, OFlag::O_RDONLY).and_then(io::read_to_string);
+        set_from(present(read)?, value, || self.file(key, OFlag::O_WRONLY))
+    }
+
+    fn file(&self, key: &str, access: OFlag) -> io::Result<File> {
+        let opened = fcntl::openat(&self.0, key, access | OFlag::O_CLOEXEC, Mode::empty());
+        Ok(opened.map(File::from)?)
     }
 }
 
@@ -85,6 +131,29 @@ mod tests {
         assert_eq!(set(FORWARD, "1").unwrap(), Outcome::Changed { from });
         assert_eq!(set(FORWARD, "1").unwrap(), Outcome::Already);
         assert_eq!(read(FORWARD).unwrap().as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_folders_parameters_are_those_of_its_namespace() {
+        private_netns();
+        let inside = Netns::current().unwrap();
+        let folder = inside.run(|| Folder::open("net/ipv4/conf/lo").unwrap());
+        let folder = folder.unwrap().unwrap();
+        set(FORWARD, "0").unwrap();
+        private_netns();
+        set(FORWARD, "0").unwrap();
+        let from = String::from("0");
+        let changed = inside.run(|| folder.set("forwarding", "1").unwrap());
+        assert_eq!(changed.unwrap(), Outcome::Changed { from });
+        assert_eq!(folder.set("forwarding", "1").unwrap(), Outcome::Already);
+        assert_eq!(folder.set("no-such-key", "1").unwrap(), Outcome::Absent);
+        assert!(folder.set("forwarding", "not a number").is_err());
+        assert_eq!(read(FORWARD).unwrap().as_deref(), Some("0"));
+        assert!(
+            Folder::open("net/ipv4/conf/no.such.link")
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]

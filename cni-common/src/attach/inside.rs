@@ -13,7 +13,7 @@ use crate::netlink::link::Link;
 use crate::netlink::route::Route;
 use crate::netlink::{Rtnl, addr, multipath};
 use crate::netns::Netns;
-use crate::sysctl::{self, Outcome};
+use crate::sysctl::{Folder, Outcome};
 
 /// The smallest MTU with which the kernel runs IPv6 on a link (`IPV6_MIN_MTU`, `linux/ipv6.h`; RFC 8200 section 5).
 const IPV6_MIN_MTU: u32 = 1280;
@@ -52,10 +52,7 @@ impl Inside {
             let kind = link.kind.as_deref().unwrap_or("hardware");
             return Err(taken(ifname, kind));
         }
-        Ok(Self {
-            rtnl,
-            lent: false,
-        })
+        Ok(Self { rtnl, lent: false })
     }
 
     /// Sets the interface up for an IPAM plugin that works over it. Router advertisements are ignored from before that
@@ -98,7 +95,7 @@ impl Inside {
                 &settings
             };
             netns
-                .run(|| enable_ipv6(&link.name).map(|()| set_ipv6(&link.name, settings)))
+                .run(|| enabled_ipv6(&link.name).map(|folder| folder.set_all(settings)))
                 .step(|| "enter the container's namespace")??;
         }
         let (mut addresses, mut routes) = (setup.addresses.to_vec(), setup.routes.to_vec());
@@ -194,11 +191,10 @@ fn ipv6_settings(detection: Detection) -> [(&'static str, &'static str); 4] {
 
 /// Sets a link's IPv6 settings where the kernel has them; a container works without.
 fn set_ipv6(link: &str, settings: &[(&str, &str)]) {
-    for (key, value) in settings {
-        let name = format!("net/ipv6/conf/{link}/{key}");
-        if let Err(error) = sysctl::set(&name, value) {
-            log::warning(format_args!("set {name} to {value}: {error}"));
-        }
+    match Ipv6::of(link) {
+        Ok(Some(ipv6)) => ipv6.set_all(settings),
+        Ok(None) => {}
+        Err(error) => log::warning(format_args!("{error}")),
     }
 }
 
@@ -207,13 +203,46 @@ fn set_ipv6(link: &str, settings: &[(&str, &str)]) {
 /// # Errors
 /// Code 100 where it is off and cannot be switched on: an address would be refused without a reason.
 pub fn enable_ipv6(link: &str) -> Result<(), Error> {
-    let name = format!("net/ipv6/conf/{link}/disable_ipv6");
-    match sysctl::set(&name, "0").step(|| format!("set {name} to 0"))? {
-        Outcome::Changed { .. } | Outcome::Already => Ok(()),
-        Outcome::Absent => Err(Error::new(
+    enabled_ipv6(link).map(|_| ())
+}
+
+/// The IPv6 parameters of a link.
+struct Ipv6 {
+    folder: Folder,
+    name: String,
+}
+
+impl Ipv6 {
+    fn of(link: &str) -> Result<Option<Self>, Error> {
+        let name = format!("net/ipv6/conf/{link}");
+        let folder = Folder::open(&name).step(|| format!("open {name}"))?;
+        Ok(folder.map(|folder| Self { folder, name }))
+    }
+
+    fn set_all(&self, settings: &[(&str, &str)]) {
+        for (key, value) in settings {
+            if let Err(error) = self.folder.set(key, value) {
+                let name = &self.name;
+                log::warning(format_args!("set {name}/{key} to {value}: {error}"));
+            }
+        }
+    }
+}
+
+/// The parameters of a link, with IPv6 switched on.
+fn enabled_ipv6(link: &str) -> Result<Ipv6, Error> {
+    let without = || {
+        Error::new(
             Code::Kernel,
             format!("link {link} cannot have an IPv6 address: this kernel runs without IPv6"),
-        )),
+        )
+    };
+    let ipv6 = Ipv6::of(link)?.ok_or_else(without)?;
+    let name = format!("{}/disable_ipv6", ipv6.name);
+    let set = ipv6.folder.set("disable_ipv6", "0");
+    match set.step(|| format!("set {name} to 0"))? {
+        Outcome::Changed { .. } | Outcome::Already => Ok(ipv6),
+        Outcome::Absent => Err(without()),
         Outcome::ReadOnly => Err(Error::new(
             Code::Kernel,
             format!("{name} is 1 and cannot be written: /proc/sys is read-only"),

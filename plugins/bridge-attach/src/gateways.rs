@@ -35,9 +35,6 @@ impl Gateways<'_> {
         if self.planned.is_empty() {
             return Ok(());
         }
-        if self.manage && self.planned.iter().any(|each| each.family() == Family::V6) {
-            enable_ipv6(&self.carrier.name)?;
-        }
         let present = rtnl.addresses(self.carrier).map_err(Cause::cause)?;
         let present: Vec<Cidr> = present.iter().map(|address| address.cidr).collect();
         for wanted in self.planned {
@@ -78,6 +75,9 @@ impl Gateways<'_> {
             let ports = rtnl.ports_of(bridge).map_err(Cause::cause)?;
             Ok(ports.iter().map(|port| port.index).collect())
         };
+        if self.manage && cidr.family() == Family::V6 {
+            enable_ipv6(&self.carrier.name)?;
+        }
         let before = ports(rtnl, self.bridge)?;
         let added = rtnl.execute(addr::add(self.carrier, cidr));
         // Another ADD was quicker.
