@@ -24,6 +24,8 @@ use crate::record::Record;
 use crate::record6::{Mode, Record6};
 use crate::store::{Kept, Store};
 
+/// For the end of many leases: each is a message from a namespace.
+const COLLECTING: Duration = Duration::from_mins(2);
 /// For what needs no server.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -140,12 +142,12 @@ impl Plugin for DhcpIpam {
         };
         let store = Store::new(&call.config.state);
         if let Some(stream) = reach::dial(&call.config.socket)? {
-            return reach::ask(stream, &request, PATIENCE).map(drop);
+            return reach::ask(stream, &request, COLLECTING).map(drop);
         }
         if !has_any(&store, &call.network)? {
             return Ok(());
         }
-        ask(&call.config, &request, PATIENCE).map(drop)
+        ask(&call.config, &request, COLLECTING).map(drop)
     }
 }
 
