@@ -82,9 +82,11 @@ impl State {
     }
 }
 
-/// Whether an entry of a forwarding database is what a bridge learned from a frame, whenever that came.
+/// Whether an entry of a forwarding database is what a bridge learned from a frame, whenever that came and last counted.
 fn is_learned(entry: &str) -> bool {
-    entry.contains(r#""state":"""#)
+    [r#""state":"""#, r#""state":"stale""#]
+        .iter()
+        .any(|state| entry.contains(state))
 }
 
 fn addresses_are_being_checked(node: &Node) -> bool {

@@ -46,8 +46,10 @@ fn guarded(keys: &Value) -> Value {
     bridge(&all)
 }
 
+/// That the first packet gets through is tested elsewhere: here a machine that is busy may lose time.
 fn reaches_its_gateway(_: &Host, container: &Container) {
-    assert!(container.ping("10.1.0.1") && container.ping("fd01::1"));
+    let reaches = || container.ping("10.1.0.1") && container.ping("fd01::1");
+    assert!(until(Duration::from_secs(10), reaches));
 }
 
 fn bridge_attach() -> Case {
