@@ -161,9 +161,10 @@ mod tests {
         let begin = Instant::now();
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
         assert!(begin.elapsed() < Duration::from_millis(900));
-        let open = fs::read_dir(format!("/proc/{child}/fd")).unwrap().count();
-        assert_eq!(open, 1);
-        assert_eq!(nix::unistd::getsid(Some(child)).unwrap(), child);
+        let open = || fs::read_dir(format!("/proc/{child}/fd")).map_or(0, Iterator::count);
+        while open() != 1 || nix::unistd::getsid(Some(child)) != Ok(child) {
+            assert!(begin.elapsed() < Duration::from_millis(900), "{}", open());
+        }
         assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
     }
 
