@@ -413,13 +413,7 @@ mod stock {
                 if has_interfaces(version) {
                     assert_eq!(result["interfaces"][3]["name"], "bridge0.100");
                 }
-                // Their specs find the port of the gateway by its index.
-                let port = gateway["ifindex"].as_u64().unwrap() - 1;
-                let port = host
-                    .links()
-                    .into_iter()
-                    .find(|link| link["ifindex"] == port)
-                    .unwrap();
+                let port = host.link(gateway["link"].as_str().unwrap()).unwrap();
                 assert_eq!(port["master"], "bridge0");
                 assert_eq!(port["link"], "bridge0.100");
                 assert_eq!(vlans(host, port["ifname"].as_str().unwrap()), [100]);
