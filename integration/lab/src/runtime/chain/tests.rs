@@ -30,7 +30,8 @@ impl Bench {
     fn new(name: &str) -> Self {
         let directory =
             std::env::temp_dir().join(format!("plumb-chain-{name}-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
+        // Two tests that share a folder take it from each other.
+        fs::create_dir(&directory).unwrap();
         let bench = Self { directory };
         for plugin in ["first", "second", "third"] {
             bench.plugin(plugin, PLUGIN);
@@ -382,7 +383,7 @@ fn a_result_that_is_not_one_document_in_the_version_asked_for_is_a_broken_protoc
             "version 1.0.0, asked was 1.1.0",
         ),
     ] {
-        let bench = Bench::new(name);
+        let bench = Bench::new(&format!("result-{name}"));
         let script = format!("#!/bin/sh\ncat >/dev/null\n[ $CNI_COMMAND = DEL ] || {script}\n");
         bench.plugin("first", &script);
         let error = bench
