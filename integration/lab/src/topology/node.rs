@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -75,6 +76,7 @@ fn make(plan: &Plan) -> Result<(), Error> {
         bind(from, at, true)?;
     }
     mount_run()?;
+    mount_state()?;
     for (name, from) in &plan.netns {
         let at = Path::new("/run/netns").join(name);
         fs::write(&at, "").at(|| format!("create {}", at.display()))?;
@@ -105,16 +107,33 @@ pub(super) fn mount_sysfs() -> Result<(), Error> {
 }
 
 fn mount_run() -> Result<(), Error> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(
-        Some("tmpfs"),
-        "/run",
-        Some("tmpfs"),
-        flags,
-        Some("mode=755"),
-    )
-    .at(|| "mount /run".to_owned())?;
+    mount_tmpfs("/run")?;
     fs::create_dir("/run/netns").at(|| "create /run/netns".to_owned())
+}
+
+/// Where plugins keep what outlives a boot; the lab's belongs to the lab. Where this machine has no such folder, and who
+/// runs the lab may not make one, `/var/lib` becomes a folder of links to what is in it.
+fn mount_state() -> Result<(), Error> {
+    const STATE: &str = "/var/lib/cni";
+    const REAL: &str = "/run/var-lib";
+    if Path::new(STATE).is_dir() {
+        return mount_tmpfs(STATE);
+    }
+    let step = || format!("make {STATE}");
+    fs::create_dir(REAL).at(step)?;
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some("/var/lib"), REAL, None::<&str>, flags, None::<&str>).at(step)?;
+    mount_tmpfs("/var/lib")?;
+    for entry in fs::read_dir(REAL).at(step)? {
+        let entry = entry.at(step)?;
+        symlink(entry.path(), Path::new("/var/lib").join(entry.file_name())).at(step)?;
+    }
+    fs::create_dir(STATE).at(step)
+}
+
+fn mount_tmpfs(at: &str) -> Result<(), Error> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some("mode=755")).at(|| format!("mount {at}"))
 }
 
 /// Mounts a file or folder over another, read-only for what comes from the topology's folder.

@@ -67,6 +67,9 @@ fn up_of(bench: &Bench, file: &str) -> Command {
 
 #[test]
 fn the_tutorial_comes_up_proves_itself_and_goes_without_a_trace() {
+    // What plugins keep on disk belongs to the lab: nobody else may write there, and root's must not change.
+    let kept = || fs::read_dir("/var/lib/cni").map_or(0, Iterator::count);
+    let before = kept();
     for user in users() {
         let bench = Bench::new(user);
         prepare(&bench);
@@ -94,6 +97,9 @@ fn the_tutorial_comes_up_proves_itself_and_goes_without_a_trace() {
         assert!(!said.contains("FAIL"), "{said}");
         let ruleset = || bench.succeeds(&["exec", "dockerhost", "--", "nft", "list", "ruleset"]);
         assert!(ruleset().contains("snat ip to 203.0.113.5"));
+        let files = ["exec", "dockerhost", "--", "ls", "/var/lib/cni/masquerade"];
+        assert_eq!(bench.succeeds(&files).lines().count(), 1);
+        assert_eq!(kept(), before);
         let said = bench.succeeds(&["down"]);
         assert!(!said.contains("goes with its namespace"), "{said}");
         bench.assert_nothing_left();
