@@ -172,7 +172,8 @@ fn a_pod_without_an_assignment_is_refused_on_the_lab_network() {
     let plugin = &plugins(&selection)[0];
 
     let call = stranger.call(plugin, &selection, 0);
-    call.add(&stranger.netns, plugin).fails_with(7, "addresses");
+    call.add(&stranger.netns, plugin)
+        .fails_with(7, "none of the assignments is for stranger");
 
     host.assert_unchanged_since(&before);
 }
