@@ -12,6 +12,8 @@ mod many;
 mod servers;
 mod servers6;
 mod slaac;
+#[cfg(feature = "stock-kernel")]
+mod stock;
 mod terms;
 mod trouble;
 mod trouble6;
