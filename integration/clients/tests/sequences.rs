@@ -124,9 +124,7 @@ fn list(client: &Client, number: u8) -> NetworkList {
     if number == 1 {
         chain.push(json!({ "type": "portmap", "capabilities": { "portMappings": true } }));
     }
-    chain.push(
-        json!({ "type": "firewall", "ingressPolicy": "same-bridge", "capabilities": capabilities }),
-    );
+    chain.push(json!({ "type": "firewall", "ingressPolicy": "same-bridge" }));
     chain.push(json!({ "type": "tuning" }));
     let source =
         json!({ "cniVersion": client.version, "name": format!("net{number}"), "plugins": chain });

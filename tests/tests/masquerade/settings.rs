@@ -155,7 +155,7 @@ fn advertising(world: &World) -> Process {
         .set_sysctl("net/ipv6/conf/all/forwarding", "1");
     let daemon = world.internet.spawn([
         "dnsmasq",
-        "--keep-in-foreground",
+        "--no-daemon",
         "--conf-file=/dev/null",
         "--port=0",
         "--enable-ra",
@@ -164,7 +164,6 @@ fn advertising(world: &World) -> Process {
         "--dhcp-range=2001:db8:113::,ra-only",
         "--leasefile-ro",
         "--pid-file",
-        "--user=root",
     ]);
     world.host.sh("ip link set eth0 down; ip link set eth0 up");
     assert!(
