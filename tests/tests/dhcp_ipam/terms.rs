@@ -90,8 +90,12 @@ fn a_route_whose_mtu_changes_is_replaced_without_a_moment_between() {
         .add(&c1, bridged(json!({})))
         .succeeds();
     let monitor = c1.spawn(["ip", "-4", "monitor", "route"]);
-    c1.sh("ip route add 192.0.2.0/24 dev eth0");
-    monitor.until_output_has("192.0.2.0/24", SOON);
+    // It does not say when it has begun to listen: something for it to see, until it does.
+    let listening = || {
+        c1.sh("ip route replace 192.0.2.0/24 dev eth0");
+        monitor.output().contains("192.0.2.0/24")
+    };
+    assert!(until(SOON, listening), "{}", monitor.output());
     let _dnsmasq = replaced(&world, dnsmasq, &["--dhcp-option=26,1350"]);
     world.command(&["renew", "testnet/c1/eth0"]);
     monitor.until_output_has("mtu 1350", SOON);
