@@ -101,13 +101,20 @@ fn plugin(directory: &str, name: &str) -> Plugin {
 
 fn main() {
     let attached = env::var("ATTACHED").map_or(1000, |text| text.parse().expect("a number"));
-    let suites: [(&str, Option<(Plugin, Value)>); 4] = [
+    let suites: [(&str, Option<(Plugin, Value)>); 5] = [
         ("no rules", None),
         (
             "masquerade, as firewall",
             Some((
                 plugin("PLUGIN_DIR", "masquerade"),
                 json!({ "masquerade": false, "counters": false, "dataDir": "" }),
+            )),
+        ),
+        (
+            "masquerade, without counters",
+            Some((
+                plugin("PLUGIN_DIR", "masquerade"),
+                json!({ "counters": false, "dataDir": "" }),
             )),
         ),
         (

@@ -117,14 +117,15 @@ impl Keeper<'_> {
         detach(config, network, &Going::Where(&stale)).and(forgotten)
     }
 
-    /// The files of a network.
-    pub(crate) fn of_network(
+    /// Files of a network, so many at most.
+    pub(crate) fn some_of_network(
         &self,
         network: &NetworkName,
+        most: usize,
     ) -> Result<Vec<crate::state::Entry>, Error> {
         let store = self.store()?;
         store
-            .map_or(Ok(Vec::new()), |store| store.of_network(network))
+            .map_or(Ok(Vec::new()), |store| store.some_of_network(network, most))
             .step(|| "look for attachments")
     }
 }

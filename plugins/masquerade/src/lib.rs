@@ -106,7 +106,7 @@ impl Plugin for Masquerade {
     fn status(&self, call: &StatusCall<Config>) -> Result<(), Error> {
         backend::is_usable(call.config.backend)
             .map_err(|error| error.with_code(Code::NotAvailable))?;
-        restore::status(&keeper(&call.config).of_network(&call.network)?)
+        restore::status(&keeper(&call.config).some_of_network(&call.network, restore::SAMPLE)?)
     }
 
     fn gc(&self, call: &GcCall<Config>) -> Result<(), Error> {

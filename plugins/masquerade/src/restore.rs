@@ -117,14 +117,14 @@ pub fn look(entry: &Entry) -> Result<(), Error> {
 }
 
 /// How many attachments of a network STATUS looks at: a firewall's reload takes the rules of all of them.
-const SAMPLE: usize = 8;
+pub const SAMPLE: usize = 8;
 
-/// Whether the attachments of a network have their rules.
+/// Whether these attachments have their rules.
 ///
 /// # Errors
 /// Code 51 with what is missing.
 pub fn status(entries: &[Entry]) -> Result<(), Error> {
-    for entry in entries.iter().take(SAMPLE) {
+    for entry in entries {
         look(entry).map_err(|error| {
             error
                 .with_code(Code::LimitedConnectivity)

@@ -156,8 +156,16 @@ impl Store {
 
     /// The files of a network.
     pub fn of_network(&self, network: &NetworkName) -> Result<Vec<Entry>, Error> {
+        self.some_of_network(network, usize::MAX)
+    }
+
+    /// Files of a network, so many at most: whichever the directory lists first.
+    pub fn some_of_network(&self, network: &NetworkName, most: usize) -> Result<Vec<Entry>, Error> {
         let mark = network_mark(network);
-        self.entries(|file| file.complete && file.network == mark)
+        let is_of_network = |file: &Name<'_>| {
+            file.namespace == self.namespace && file.complete && file.network == mark
+        };
+        list(&self.directory, most, is_of_network)
     }
 
     /// All files of the namespace but an attachment's own.
@@ -176,17 +184,21 @@ impl Store {
 
     /// The files of all namespaces, those of earlier boots among them.
     pub fn of_all_namespaces(&self) -> Result<Vec<Entry>, Error> {
-        list(&self.directory, |file| file.complete)
+        list(&self.directory, usize::MAX, |file| file.complete)
     }
 
     fn entries(&self, wanted: impl Fn(&Name<'_>) -> bool) -> Result<Vec<Entry>, Error> {
-        list(&self.directory, |file| {
+        list(&self.directory, usize::MAX, |file| {
             file.namespace == self.namespace && wanted(file)
         })
     }
 }
 
-fn list(directory: &Path, wanted: impl Fn(&Name<'_>) -> bool) -> Result<Vec<Entry>, Error> {
+fn list(
+    directory: &Path,
+    most: usize,
+    wanted: impl Fn(&Name<'_>) -> bool,
+) -> Result<Vec<Entry>, Error> {
     let step = || format!("read {}", directory.display());
     let listed = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -198,6 +210,9 @@ fn list(directory: &Path, wanted: impl Fn(&Name<'_>) -> bool) -> Result<Vec<Entr
         let name = path.file_name().and_then(|name| name.to_str());
         if name.and_then(Name::parse).is_some_and(|name| wanted(&name)) {
             entries.push(Entry { path });
+            if entries.len() == most {
+                break;
+            }
         }
     }
     entries.sort_by(|one, other| one.path.cmp(&other.path));

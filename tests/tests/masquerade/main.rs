@@ -5,6 +5,7 @@
 mod counters;
 mod documentation;
 mod firewalld;
+mod flat;
 mod forward;
 mod guard;
 mod ingress;
