@@ -37,6 +37,8 @@ mod node;
 mod outcome;
 mod plugin;
 mod process;
+// Shared, and not through a dependency: the lab is made without the tests, and they without it.
+#[path = "../../integration/lab/src/topology/setgroups.rs"]
 mod setgroups;
 mod skip;
 mod state;

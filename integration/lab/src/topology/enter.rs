@@ -8,7 +8,8 @@ use nix::sys::signal::Signal;
 use super::error::{At, Error};
 use super::hold::{ENTERED, own_program};
 use super::inside::Inside;
-use super::namespace::{Entrance, outlive};
+use super::namespace::{Entrance, lacks_groups, outlive};
+use super::setgroups;
 use super::store::Store;
 
 /// Enters the namespaces of the holder with this process; its children are wholly inside. On the real host there is
@@ -23,8 +24,16 @@ pub(super) fn enter(store: &Store) -> Result<(), Error> {
     if store.state()?.host {
         return Ok(());
     }
-    let entrance = Entrance::of_process(holder, ENTERED).and_then(|entrance| entrance.enter());
-    entrance.at(|| format!("enter lab {}", store.name()))
+    let entered = || {
+        // Before, as in there /proc is that of another PID namespace, of which this process is no part.
+        let lacks_groups = lacks_groups(&holder.to_string())?;
+        Entrance::of_process(holder, ENTERED)?.enter()?;
+        if lacks_groups {
+            setgroups::pretend()?;
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    entered().at(|| format!("enter lab {}", store.name()))
 }
 
 /// Runs one of this program's hidden verbs inside the lab and gives its exit status.

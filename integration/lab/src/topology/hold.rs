@@ -25,8 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use super::build;
 use super::error::{At, Error};
-use super::namespace::outlive;
+use super::namespace::{lacks_groups, outlive};
 use super::node::{close_streams, own_mounts};
+use super::setgroups;
 use super::store::Store;
 
 /// What the holder tells `up`, one JSON document a line.
@@ -235,7 +236,11 @@ fn make_namespaces() -> Result<(), Error> {
     if answer != "mapped\n" {
         return Err(Error::new("the id maps were not written"));
     }
-    unshare(NAMESPACES).map_err(|errno| refused(&format!("unshare: {errno}")))
+    unshare(NAMESPACES).map_err(|errno| refused(&format!("unshare: {errno}")))?;
+    if lacks_groups("self").at(|| "read /proc/self/setgroups".to_owned())? {
+        setgroups::pretend().at(|| "install a seccomp filter for setgroups(2)".to_owned())?;
+    }
+    Ok(())
 }
 
 /// PID 1 of a private lab: `topology init FOLDER`.

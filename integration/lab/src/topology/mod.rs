@@ -29,6 +29,7 @@ mod read;
 mod read_checks;
 mod reader;
 mod report;
+mod setgroups;
 mod store;
 mod takedown;
 mod words;

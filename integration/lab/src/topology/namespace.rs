@@ -83,6 +83,12 @@ impl Entrance {
     }
 }
 
+/// Whether the user namespace of a process (`self` or its id) has no groups to give: an ordinary user's, see
+/// `user_namespaces(7)`.
+pub(super) fn lacks_groups(process: &str) -> io::Result<bool> {
+    Ok(std::fs::read_to_string(format!("/proc/{process}/setgroups"))?.trim() == "deny")
+}
+
 /// Has the command killed when the process that starts it dies.
 pub(super) fn die_with_parent(command: &mut Command) {
     // SAFETY: prctl(2) is async-signal-safe and the closure neither allocates nor locks.

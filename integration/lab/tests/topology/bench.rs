@@ -36,6 +36,9 @@ pub(crate) fn is_root() -> bool {
 
 const NOBODY: u32 = 65534;
 
+/// The exit status of `timeout` that had to end what it ran.
+const INTERRUPTED: i32 = 124;
+
 /// Joins a node to nothing but the host, by a veth: `h-CONTAINER` at the host's end. Notes its calls; fails where a file
 /// `fail-COMMAND-CONTAINER` lies beside it.
 const CABLE: &str = r#"#!/bin/sh
@@ -166,9 +169,15 @@ impl Bench {
 
     /// The program with these arguments.
     pub(crate) fn topology(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.path("topology"));
+        let mut command = self.command(&self.path("topology"));
+        command.args(arguments);
         command
-            .args(arguments)
+    }
+
+    /// Any program, as the user of this bench and with its labs.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
             .env("PLUMB_LABS", self.path("labs"))
             .stdin(Stdio::null());
         command.current_dir(&self.folder);
@@ -187,6 +196,29 @@ impl Bench {
     #[track_caller]
     pub(crate) fn succeeds(&self, arguments: &[&str]) -> String {
         succeeds(&mut self.topology(arguments))
+    }
+
+    /// Runs the commands of an example's page as they stand there, in the lab that is up. One that goes on until it is
+    /// interrupted is, after a moment.
+    #[track_caller]
+    pub(crate) fn runs_the_page(&self, example: &str) {
+        let commands = commands(example);
+        assert!(!commands.is_empty(), "the page of {example} has none");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let path = format!("{}:{path}", self.folder.display());
+        for line in commands {
+            let mut command = self.command(Path::new("timeout"));
+            let goes_on = line.contains("tcpdump");
+            let limit = if goes_on { "2" } else { "20" };
+            command.args([limit, "sh", "-c", &line]).env("PATH", &path);
+            let output = command.output().unwrap();
+            let status = output.status.code();
+            assert!(
+                status == Some(0) || goes_on && status == Some(INTERRUPTED),
+                "{example}: {line}: {status:?}\n{}",
+                printed(&output)
+            );
+        }
     }
 
     #[track_caller]
@@ -247,6 +279,21 @@ impl Drop for Bench {
         let removed = fs::remove_dir_all(&self.folder);
         assert!(removed.is_ok() || thread::panicking(), "{removed:?}");
     }
+}
+
+/// The commands that an example's page gives for a lab that is up: what it says beside each, after two spaces, is left out.
+fn commands(example: &str) -> Vec<String> {
+    let page = repository("conf-examples").join(example).join("README.md");
+    let page = fs::read_to_string(page).unwrap();
+    let lines = page
+        .lines()
+        .map(|line| line.split("  ").next().unwrap().trim());
+    let for_a_lab = |line: &&str| {
+        ["exec", "inspect", "check", "graph"]
+            .iter()
+            .any(|verb| line.starts_with(&format!("topology {verb}")))
+    };
+    lines.filter(for_a_lab).map(str::to_owned).collect()
 }
 
 /// Runs to the end and gives what was printed.

@@ -26,6 +26,7 @@ fn clients_get_addresses_of_a_server_and_give_them_back() {
     let files = bench.succeeds(&["exec", "host", "--", "ls", "/run/dhcp-ipam"]);
     let leases = files.matches(".json").count();
     assert_eq!(leases, 3, "{files}");
+    bench.runs_the_page("dhcp");
     let said = bench.succeeds(&["down"]);
     assert!(!said.contains("goes with its namespace"), "{said}");
     bench.assert_nothing_left();

@@ -1,11 +1,11 @@
 //! The labs of conf-examples, each up, proven and down, with the real plugins.
 
-use super::bench::{Bench, User, fails, install, repository, succeeds};
+use super::bench::{Bench, User, fails, install, repository, succeeds, users};
 use super::tutorial::{built, copy};
 
 /// A bench that has the labs where the program looks for them, and the plugins beside it.
-fn bench() -> Bench {
-    let bench = Bench::new(User::Caller);
+fn bench(user: User) -> Bench {
+    let bench = Bench::new(user);
     copy(&repository("conf-examples"), &bench.path("conf-examples"));
     for plugin in ["bridge-attach", "static-ipam", "masquerade"] {
         install(&built(plugin), &bench.path("plugins").join(plugin));
@@ -13,10 +13,11 @@ fn bench() -> Bench {
     bench
 }
 
-/// Brings a lab up by its name; it says what must hold, and its picture has `drawn`.
+/// Brings a lab up by its name, as a user who has no rights; it says what must hold, its picture has `drawn`, and the
+/// commands of its page run.
 #[track_caller]
 fn holds(lab: &str, titles: &[&str], drawn: &str) {
-    let bench = bench();
+    let bench = bench(*users().last().unwrap());
     let plugins = bench.path("plugins");
     let plugins = plugins.to_str().unwrap();
     let said = succeeds(&mut bench.topology(&["up", "--check", lab, "--plugins", plugins]));
@@ -28,6 +29,7 @@ fn holds(lab: &str, titles: &[&str], drawn: &str) {
     assert!(!said.contains("FAIL"), "{said}");
     let graph = bench.succeeds(&["graph", "--format", "nwdiag"]);
     assert!(graph.contains(drawn), "{drawn} in:\n{graph}");
+    bench.runs_the_page(lab);
     let said = bench.succeeds(&["down"]);
     assert!(!said.contains("goes with its namespace"), "{said}");
     bench.assert_nothing_left();
@@ -93,7 +95,7 @@ fn a_spanning_tree_breaks_the_loop() {
 
 #[test]
 fn labs_are_listed_and_an_unknown_one_is_refused() {
-    let bench = bench();
+    let bench = bench(User::Caller);
     let said = bench.succeeds(&["list"]);
     for lab in [
         "bgp-ecmp",

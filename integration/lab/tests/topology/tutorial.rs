@@ -100,6 +100,7 @@ fn the_tutorial_comes_up_proves_itself_and_goes_without_a_trace() {
         let files = ["exec", "dockerhost", "--", "ls", "/var/lib/cni/masquerade"];
         assert_eq!(bench.succeeds(&files).lines().count(), 1);
         assert_eq!(kept(), before);
+        bench.runs_the_page("tutorial");
         let said = bench.succeeds(&["down"]);
         assert!(!said.contains("goes with its namespace"), "{said}");
         bench.assert_nothing_left();

@@ -24,6 +24,7 @@ fn two_vlans_over_one_trunk_come_up_prove_themselves_and_go_without_a_trace() {
     assert!(!said.contains("FAIL"), "{said}");
     let graph = bench.succeeds(&["graph", "--format", "nwdiag"]);
     assert!(graph.contains("network trunk"), "{graph}");
+    bench.runs_the_page("vlan");
     let said = bench.succeeds(&["down"]);
     assert!(!said.contains("goes with its namespace"), "{said}");
     bench.assert_nothing_left();

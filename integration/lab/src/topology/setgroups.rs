@@ -1,4 +1,4 @@
-//! Letting a program believe that it gave up its supplementary groups.
+//! Letting a program believe that it gave up its supplementary groups. The crate of the tests has this file too.
 //!
 //! tcpdump up to 4.99 drops privileges even with `-Z root`, and setgroups(2) fails in a user namespace with a single
 //! id. A seccomp filter answers that one call with success; nothing else changes.
