@@ -1,5 +1,6 @@
 //! The keys of the configuration.
 
+mod admin;
 pub mod allow;
 mod interface;
 pub mod publish;
@@ -12,6 +13,7 @@ use cni_common::config::{Configuration, Input};
 use cni_common::json::{Json, Value};
 use cni_common::nft::{NatFlags, NatTo};
 
+pub use self::admin::{Admin, Make};
 use self::allow::Allow;
 pub use self::interface::Interface;
 use self::publish::Mapping;
@@ -67,35 +69,6 @@ pub enum Backend {
     Legacy,
     /// nftables, and a zone of firewalld.
     Firewalld,
-}
-
-/// The administrator's chain in iptables, whose rules come before those of the plugin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// Its name.
-    pub name: String,
-    /// When it is made.
-    pub make: Make,
-}
-
-/// When the administrator's chain is made where it does not exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Make {
-    /// Never; one that exists is used.
-    Never,
-    /// Where iptables is in use.
-    WithIptables,
-    /// Always.
-    Always,
-}
-
-impl Default for Admin {
-    fn default() -> Self {
-        Self {
-            name: "CNI-ADMIN".to_owned(),
-            make: Make::Never,
-        }
-    }
 }
 
 /// The keys.
@@ -290,7 +263,7 @@ impl Configuration for Config {
                 .map(read_backend)
                 .unwrap_or_default(),
             firewalld_zone: Some(object.text("firewalldZone").unwrap_or(ZONE).to_owned()),
-            admin: read_admin(object.get("iptablesAdminChainName").as_ref(), is_firewall),
+            admin: admin::read(object.get("iptablesAdminChainName").as_ref(), is_firewall),
             ip_forward: match object.get("ipForward") {
                 Some(value) => Forwarding::read(&value),
                 None if is_firewall => Forwarding::LEAVE,
@@ -373,47 +346,6 @@ fn read_directory(value: &Value<'_>) -> Option<PathBuf> {
     }
     Some(PathBuf::from(path))
 }
-
-fn read_admin(value: Option<&Value<'_>>, is_firewall: bool) -> Admin {
-    let named =
-        value.and_then(|value| Some((value, value.string().filter(|name| !name.is_empty())?)));
-    let Some((value, name)) = named else {
-        let make = if is_firewall {
-            Make::WithIptables
-        } else {
-            Make::Never
-        };
-        return Admin {
-            make,
-            ..Admin::default()
-        };
-    };
-    // What iptables takes for a name: XT_EXTENSION_MAXNAMELEN (linux/netfilter/x_tables.h) less what it keeps for itself.
-    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '\\');
-    if name.len() > 28 || !name.chars().all(plain) || name.starts_with(['-', '!']) {
-        value.refuse("must be a chain's name: up to 28 characters without spaces or quotes, not beginning with - or !");
-    } else if RESERVED.contains(&name) {
-        value.refuse("is a chain that has another purpose");
-    }
-    Admin {
-        name: name.to_owned(),
-        make: Make::Always,
-    }
-}
-
-/// Chains and targets of iptables that cannot be the administrator's, and our own.
-const RESERVED: [&str; 10] = [
-    "INPUT",
-    "FORWARD",
-    "OUTPUT",
-    "ACCEPT",
-    "DROP",
-    "QUEUE",
-    "RETURN",
-    "REJECT",
-    "DOCKER-USER",
-    "PLUMB-FORWARD",
-];
 
 fn read_backend(value: &Value<'_>) -> Backend {
     match value.string() {

@@ -5,6 +5,7 @@
 //! stays as it was, and we look again. Every operation costs as much as the tables are long.
 
 mod desired;
+mod hubs;
 mod program;
 mod reference;
 mod saved;
