@@ -11,7 +11,7 @@ use cni_common::owner::Owner;
 
 use crate::apply::{self, Before};
 use crate::config::{Backend, Config};
-use crate::publish::{self, Published};
+use crate::publish::{self, Published, localhost};
 use crate::release::{self, Going};
 use crate::rules::{self, Plan};
 use crate::sysctls::{self, Memory, Wanted};
@@ -94,8 +94,19 @@ pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<Before, Err
     let memory = Memory::open(config.restore_sysctls)?;
     let mut choice = choose(config.backend)?;
     let repeated = match &mut choice {
-        Choice::Nftables(nft) => publish::check_free(nft, plan, owner)?,
-        Choice::Legacy => publish::refuse(plan)?,
+        Choice::Nftables(nft) => {
+            legacy::check_free(plan, owner)?;
+            publish::check_free(nft, plan, owner)?
+        }
+        Choice::Legacy => {
+            legacy::check_free(plan, owner)?;
+            if !plan.published.is_empty()
+                && let Some(mut nft) = nftables()?
+            {
+                publish::check_free(&mut nft, plan, owner)?;
+            }
+            false
+        }
     };
     if config.restore_sysctls && is_first(&mut choice)? {
         memory.begin()?;
@@ -115,8 +126,9 @@ pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<Before, Err
     };
     let attached = applied.and_then(|before| {
         sysctls::set(&wanted, remembering, &mut changed)?;
-        if let Choice::Nftables(nft) = &mut choice {
-            publish::add(nft, plan, owner, repeated)?;
+        match &mut choice {
+            Choice::Nftables(nft) => publish::add(nft, plan, owner, repeated)?,
+            Choice::Legacy => legacy::follow(plan)?,
         }
         Ok(before)
     });
@@ -190,8 +202,14 @@ fn release(config: &Config, network: &NetworkName, going: &Going<'_>) -> Result<
         }
         None => Ok(true),
     };
-    let legacy = legacy::detach(network, going);
-    Ok(released? && legacy?)
+    let legacy = legacy::detach(network, going)?;
+    if !legacy.closed.is_empty()
+        && let Some(mut nft) = nftables()?
+    {
+        // What is published there still needs it.
+        localhost::reopen(&mut nft, &legacy.closed).step(|| "read the firewall")?;
+    }
+    Ok(released? && legacy.all_gone)
 }
 
 /// Removes what the reference plugin `firewall` left for these addresses, in whatever firewall.

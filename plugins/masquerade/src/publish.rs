@@ -10,16 +10,16 @@ use cni_common::addr::{Cidr, Family};
 use cni_common::code::Code;
 use cni_common::error::Error;
 use cni_common::log;
-use cni_common::nft::{By, Key, KeyKind};
+use cni_common::nft::{By, Element, Key, KeyKind};
+use cni_common::owner::Tag;
 
 use crate::config::Config;
 use crate::config::publish::{At, Mapping};
-use crate::rules::Plan;
 
 mod add;
 pub mod localhost;
 mod release;
-mod stale;
+pub(crate) mod stale;
 
 pub use add::{add, check_free, compare};
 pub use release::{Unpublished, release};
@@ -62,13 +62,18 @@ fn keys_of(family: Family, by: By) -> KeyKind {
 pub struct Published {
     family: Family,
     by: By,
-    key: Key,
-    target: Key,
+    pub(crate) key: Key,
+    pub(crate) target: Key,
     /// As people write it.
     shown: String,
 }
 
 impl Published {
+    /// Of which family.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
     /// Whether it is for IPv4.
     pub fn is_v4(&self) -> bool {
         self.family == Family::V4
@@ -143,17 +148,21 @@ pub fn warn(config: &Config, addresses: &[Cidr]) {
     }
 }
 
-/// Legacy iptables has no maps.
-///
-/// # Errors
-/// Code 2 if the plan publishes ports.
-pub fn refuse(plan: &Plan) -> Result<bool, Error> {
-    if plan.published.is_empty() {
-        return Ok(false);
-    }
-    Err(Error::new(
-        Code::Unsupported,
-        "publish: ports are published in nftables only, and this host's firewall is legacy iptables",
+/// Why a port cannot be had.
+pub(crate) fn held(published: &Published, element: &Element) -> Error {
+    let comment = element.comment.as_deref().unwrap_or_default();
+    let holder = match Tag::parse(comment) {
+        Some(tag) => tag.to_string(),
+        None if comment.is_empty() => "somebody else".to_owned(),
+        None => format!("somebody else ({comment})"),
+    };
+    let shown = &published.shown;
+    let held = match &element.key {
+        key if *key == published.key => String::new(),
+        key => format!(" as {key}"),
+    };
+    Error::new(
+        Code::Taken,
+        format!("publish: port {shown} is held by {holder}{held}"),
     )
-    .with_details("chain the plugin portmap, or give \"backend\": \"nftables\""))
 }

@@ -9,7 +9,7 @@ use super::world::{
 
 const DROPPING: &str = "iptables-legacy -P FORWARD DROP; ip6tables-legacy -P FORWARD DROP";
 
-fn world() -> World {
+pub(crate) fn world() -> World {
     let world = World::new();
     nf_call(&world.host, true);
     world.host.sh(DROPPING);
@@ -17,7 +17,7 @@ fn world() -> World {
 }
 
 /// What both families have, without what varies.
-fn saved(host: &Host) -> Vec<String> {
+pub(crate) fn saved(host: &Host) -> Vec<String> {
     let text = host.sh("iptables-legacy-save; ip6tables-legacy-save");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
@@ -26,7 +26,7 @@ fn saved(host: &Host) -> Vec<String> {
 }
 
 /// Tables come into being when they are first used, and stay.
-fn rules(host: &Host) -> Vec<String> {
+pub(crate) fn rules(host: &Host) -> Vec<String> {
     let own = |line: &String| line.starts_with("-A") || line.contains(" - ");
     saved(host).into_iter().filter(own).collect()
 }

@@ -11,6 +11,7 @@ mod guard;
 mod ingress;
 mod iptables;
 mod legacy;
+mod legacy_publish;
 mod life;
 mod many;
 mod mss;

@@ -2,8 +2,11 @@
 
 use plumb_tests::{Container, Value, json};
 
-use super::reach::Call;
+use super::legacy::rules;
+use super::reach::{Call, apart};
 use super::world::{INTERNET, World, gone};
+
+const BACKENDS: [&str; 2] = ["nftables", "iptables-legacy"];
 
 const SEEN: [&str; 2] = ["198.51.100.0/24", "2001:db8:5::/64"];
 
@@ -24,8 +27,14 @@ fn world() -> (World, Container, Value) {
 
 #[test]
 fn the_outside_sees_the_prefix_and_reaches_what_is_behind_it() {
+    for backend in BACKENDS {
+        apart(|| both_ways(backend));
+    }
+}
+
+fn both_ways(backend: &str) {
     let (world, c1, result) = world();
-    let keys = json!({ "toPrefix": SEEN, "outInterface": "eth0" });
+    let keys = json!({ "backend": backend, "toPrefix": SEEN, "outInterface": "eth0" });
     world.add(&c1, &result, keys.clone()).succeeds();
     for (outside, own, seen) in [
         (INTERNET[0], "10.77.0.2", "198.51.100.2"),
@@ -52,12 +61,19 @@ fn the_outside_sees_the_prefix_and_reaches_what_is_behind_it() {
         .succeeds();
     world.del(&c1).succeeds();
     assert_eq!(world.host.ruleset(), "");
+    assert_eq!(rules(&world.host), Vec::<String>::new());
 }
 
 #[test]
 fn with_stateful_nobody_comes_in_by_the_prefix() {
+    for backend in BACKENDS {
+        apart(|| nobody_comes_in(backend));
+    }
+}
+
+fn nobody_comes_in(backend: &str) {
     let (world, c1, result) = world();
-    let keys = json!({ "toPrefix": SEEN, "forward": "stateful" });
+    let keys = json!({ "backend": backend, "toPrefix": SEEN, "forward": "stateful" });
     world.add(&c1, &result, keys).succeeds();
     for (outside, own, seen) in [
         (INTERNET[0], "10.77.0.2", "198.51.100.2"),
@@ -84,11 +100,17 @@ fn with_stateful_nobody_comes_in_by_the_prefix() {
 
 #[test]
 fn containers_reach_each_other_by_the_prefix_too() {
+    for backend in BACKENDS {
+        apart(|| around(backend));
+    }
+}
+
+fn around(backend: &str) {
     let (world, c1, first) = world();
     let c2 = world.host.container("c2");
     let second = world.join(&c2, "eth0", "br1", &["10.77.0.3/24", "fd77::3/64"]);
     c2.sh("ip route add default via 10.77.0.1; ip -6 route add default via fd77::1");
-    let keys = json!({ "toPrefix": SEEN });
+    let keys = json!({ "backend": backend, "toPrefix": SEEN });
     world.add(&c1, &first, keys.clone()).succeeds();
     world.add(&c2, &second, keys).succeeds();
     for (to, own, seen) in [

@@ -10,8 +10,8 @@ pub(crate) fn mappings(list: &Value) -> Value {
     json!({ "capabilities": { "portMappings": true }, "runtimeConfig": { "portMappings": list } })
 }
 
-const OWN: [&str; 2] = ["10.77.0.2", "fd77::2"];
-const GATEWAY: [&str; 2] = ["10.77.0.1", "fd77::1"];
+pub(crate) const OWN: [&str; 2] = ["10.77.0.2", "fd77::2"];
+pub(crate) const GATEWAY: [&str; 2] = ["10.77.0.1", "fd77::1"];
 
 /// A host with a container `c1` that is attached with these keys.
 fn published(keys: Value) -> (World, Container) {
@@ -26,7 +26,11 @@ fn published(keys: Value) -> (World, Container) {
 }
 
 /// Port 80 of `c1`, reached by the address in `to`.
-fn port_80<'a>(client: &'a plumb_tests::Node, to: (&'a str, u16), c1: &'a Container) -> Call<'a> {
+pub(crate) fn port_80<'a>(
+    client: &'a plumb_tests::Node,
+    to: (&'a str, u16),
+    c1: &'a Container,
+) -> Call<'a> {
     let own = OWN[usize::from(to.0.contains(':'))];
     Call {
         client,
@@ -110,13 +114,15 @@ fn the_unspecified_address_stands_for_its_family() {
 #[test]
 fn the_host_and_its_containers_reach_ports_by_the_hosts_addresses() {
     for bridged_frames_pass_the_rules in [false, true] {
-        apart(|| by_the_hosts_addresses(bridged_frames_pass_the_rules));
+        apart(|| {
+            let world = World::new();
+            nf_call(&world.host, bridged_frames_pass_the_rules);
+            by_the_hosts_addresses(&world);
+        });
     }
 }
 
-fn by_the_hosts_addresses(bridged_frames_pass_the_rules: bool) {
-    let world = World::new();
-    nf_call(&world.host, bridged_frames_pass_the_rules);
+pub(crate) fn by_the_hosts_addresses(world: &World) {
     let (c1, first) = world.with_container("c1");
     let (c2, second) = world.with_container("c2");
     // Only by this a frame leaves by the port it came in by.
@@ -154,6 +160,16 @@ fn a_port_at_127_0_0_1_is_the_hosts_own() {
 #[test]
 fn localhost_is_not_opened_to_the_network_or_the_outside() {
     let (world, c1) = published(json!({ "publish": ["8080:80"] }));
+    nobody_else_reaches_localhost(&world, &c1);
+    let listed = world.host.ruleset();
+    let dropped = listed
+        .lines()
+        .find(|line| line.contains("ip daddr 127.0.0.0/8"));
+    let dropped = dropped.unwrap();
+    assert!(!dropped.contains("packets 0 "), "{dropped}");
+}
+
+pub(crate) fn nobody_else_reaches_localhost(world: &World, c1: &Container) {
     // Somebody who has unlearnt that 127.0.0.1 is himself.
     let send_it_to = |node: &plumb_tests::Node, gateway: &str| {
         node.sh("ip route del table local local 127.0.0.0/8 dev lo || true");
@@ -161,9 +177,9 @@ fn localhost_is_not_opened_to_the_network_or_the_outside() {
         node.set_sysctl("net/ipv4/conf/all/route_localnet", "1");
         node.sh(&format!("ip route replace 127.0.0.1 via {gateway}"));
     };
-    send_it_to(&c1, GATEWAY[0]);
+    send_it_to(c1, GATEWAY[0]);
     send_it_to(&world.internet, UPLINK[0]);
-    for node in [&*c1, &*world.internet] {
+    for node in [&**c1, &*world.internet] {
         Call {
             client: node,
             to: ("127.0.0.1", 25),
@@ -172,12 +188,6 @@ fn localhost_is_not_opened_to_the_network_or_the_outside() {
         }
         .in_vain();
     }
-    let listed = world.host.ruleset();
-    let dropped = listed
-        .lines()
-        .find(|line| line.contains("ip daddr 127.0.0.0/8"));
-    let dropped = dropped.unwrap();
-    assert!(!dropped.contains("packets 0 "), "{dropped}");
 }
 
 #[test]

@@ -248,12 +248,11 @@ fn what_somebody_took_away_is_missed_and_comes_back_with_the_next_add() {
 #[test]
 fn a_client_that_goes_on_sending_follows_the_port() {
     for family in 0..2 {
-        apart(|| the_port_is_followed(family));
+        apart(|| the_port_is_followed(&World::new(), family));
     }
 }
 
-fn the_port_is_followed(family: usize) {
-    let world = World::new();
+pub(crate) fn the_port_is_followed(world: &World, family: usize) {
     world.host.set_sysctl("net/ipv4/ip_forward", "1");
     world.host.set_sysctl("net/ipv6/conf/all/forwarding", "1");
     let (c1, first) = world.with_container("c1");

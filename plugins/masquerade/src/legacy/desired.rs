@@ -13,11 +13,12 @@ use cni_common::nft::{Is, Statement, Where};
 use cni_common::owner::{hash, short};
 
 use super::hubs::{GUARD, HUBS, ensure_hub, let_through, sweep};
+use super::published;
 use super::saved::{Place, Saved, comment, commented};
 use super::words::{End, Words, host};
 use crate::accepts::{CHAIN, JUMP};
 use crate::rules::{
-    Chain, FORWARD, Group, MANGLE, POSTROUTING, PREROUTING, Plan, Rule, accepts_comment,
+    Chain, DSTNAT, FORWARD, Group, MANGLE, POSTROUTING, PREROUTING, Plan, Rule, accepts_comment,
     is_of_network,
 };
 
@@ -45,6 +46,7 @@ fn place(rule: &Rule) -> Result<(&'static str, String), Error> {
     let hub = |chain: &str| HUBS.iter().find(|hub| hub.chain == chain);
     let found = match &rule.chain {
         Chain::Base(chain) if *chain == POSTROUTING => hub("PLUMB-POSTROUTING"),
+        Chain::Base(chain) if *chain == DSTNAT => hub("PLUMB-PREROUTING"),
         Chain::Base(chain) if *chain == MANGLE && clamps => hub("PLUMB-MSS"),
         Chain::Base(chain) if *chain == FORWARD => hub(GUARD),
         Chain::Base(chain) if *chain == PREROUTING => hub("PLUMB-NOTRACK"),
@@ -259,7 +261,7 @@ pub(super) fn remove_reference(saved: &mut Saved, addresses: &[IpAddr]) {
 
 /// Whether anything of this plugin is there.
 pub(super) fn is_there(saved: &Saved) -> bool {
-    !registries(saved).is_empty()
+    !registries(saved).is_empty() || published::is_there(saved)
 }
 
 /// Whether somebody else uses iptables: rules that are not ours, or a policy that drops.

@@ -19,11 +19,16 @@ pub(super) struct Hub {
     from: &'static str,
 }
 
-pub(super) const HUBS: [Hub; 4] = [
+pub(super) const HUBS: [Hub; 5] = [
     Hub {
         table: "nat",
         chain: "PLUMB-POSTROUTING",
         from: "POSTROUTING",
+    },
+    Hub {
+        table: "nat",
+        chain: "PLUMB-PREROUTING",
+        from: "PREROUTING",
     },
     Hub {
         table: "mangle",

@@ -7,12 +7,14 @@
 mod desired;
 mod hubs;
 mod program;
+mod published;
 mod reference;
 mod saved;
 mod words;
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
 
 use cni_common::addr::Family;
 use cni_common::error::Error;
@@ -23,6 +25,7 @@ use cni_common::owner::Owner;
 use self::program::{Programs, has_tables};
 use self::saved::Saved;
 use crate::apply::Before;
+use crate::publish::{self, Published, localhost, stale};
 use crate::release::Going;
 use crate::rules::Plan;
 
@@ -90,7 +93,13 @@ pub(crate) fn attach(plan: &Plan, owner: &Owner) -> Result<Before, Error> {
     }
     let before = Cell::new(Before::Group);
     for family in plan.families() {
+        let ports = published(plan, family);
+        let unpublished = RefCell::new(Vec::new());
         change(family, |saved| {
+            if let Some((published, element)) = published::held(saved, ports.iter().copied(), &tag)
+            {
+                return Err(publish::held(published, &element));
+            }
             if !desired::has_groups(saved, plan, family) {
                 let some = desired::is_there(saved);
                 before.set(if some {
@@ -99,15 +108,65 @@ pub(crate) fn attach(plan: &Plan, owner: &Owner) -> Result<Before, Error> {
                     Before::Nothing
                 });
             }
+            unpublished.replace(published::attach(saved, &ports, &tag));
             desired::attach(saved, plan, family, &tag)
         })?;
+        stale::forget_ours(unpublished.borrow().iter());
     }
     Ok(before.get())
 }
 
-/// Takes attachments out; whether nothing of this plugin is left.
-pub(crate) fn detach(network: &NetworkName, going: &Going<'_>) -> Result<bool, Error> {
+/// What of a plan is published in a family.
+fn published(plan: &Plan, family: Family) -> Vec<&Published> {
+    let all = plan.published.iter();
+    all.filter(|published| published.family() == family)
+        .collect()
+}
+
+/// Whether nobody else has published the ports of a plan here.
+///
+/// # Errors
+/// Code 101 naming who holds one.
+pub(crate) fn check_free(plan: &Plan, owner: &Owner) -> Result<(), Error> {
+    let tag = owner.tag();
+    for family in FAMILIES {
+        let wanted = published(plan, family);
+        if wanted.is_empty() || !has_tables(family) {
+            continue;
+        }
+        // Where the programs are missing nobody published anything.
+        if let Ok(programs) = Programs::find(family)
+            && let Some((published, element)) = published::held(&programs.saved()?, wanted, &tag)
+        {
+            return Err(publish::held(published, &element));
+        }
+    }
+    Ok(())
+}
+
+/// Makes connections follow that led elsewhere, and opens the host's 127.0.0.0/8 to published ports: to be called when the
+/// rules are there.
+pub(crate) fn follow(plan: &Plan) -> Result<(), Error> {
+    if plan.published.is_empty() {
+        return Ok(());
+    }
+    plan.localhost().map_or(Ok(()), localhost::open)?;
+    stale::forget_others(&plan.published);
+    Ok(())
+}
+
+/// What taking attachments out came to.
+pub(crate) struct Detached {
+    /// Nothing of this plugin is left.
+    pub(crate) all_gone: bool,
+    /// The interfaces to which the host's 127.0.0.0/8 was closed.
+    pub(crate) closed: BTreeSet<String>,
+}
+
+/// Takes attachments out.
+pub(crate) fn detach(network: &NetworkName, going: &Going<'_>) -> Result<Detached, Error> {
     let mut all_gone = true;
+    let closed = RefCell::new(BTreeSet::new());
     for family in FAMILIES.into_iter().filter(|family| has_tables(*family)) {
         let Ok(programs) = Programs::find(family) else {
             // Where the programs are missing we were never asked to make rules.
@@ -117,13 +176,30 @@ pub(crate) fn detach(network: &NetworkName, going: &Going<'_>) -> Result<bool, E
             continue;
         }
         let goes = |comment: &str| going.includes(&as_element(comment));
+        let unpublished = RefCell::new(Vec::new());
         let saved = change(family, |saved| {
+            let before = published::opened(saved);
+            let gone = published::detach(saved, |tag, text| goes(text) && tag.is_of(network));
+            unpublished.replace(gone);
             desired::detach(saved, network, goes);
+            // First this and then the rules, so that nothing is left open, whenever this process ends.
+            for interface in before.difference(&published::opened(saved)) {
+                localhost::set_to(interface, "0");
+                closed.borrow_mut().insert(interface.clone());
+            }
             Ok(())
         })?;
+        stale::forget_ours(unpublished.borrow().iter());
         all_gone &= !desired::is_there(&saved);
+        // What is published in nftables may have closed it.
+        for interface in published::opened(&saved) {
+            localhost::set_to(&interface, "1");
+        }
     }
-    Ok(all_gone)
+    Ok(Detached {
+        all_gone,
+        closed: closed.into_inner(),
+    })
 }
 
 /// Takes out what `ipMasq` of the Go plugin left for a container; with addresses, the rules for these alone.
@@ -178,6 +254,11 @@ pub(crate) fn missing(plan: &Plan, owner: &Owner) -> Result<Vec<String>, Error> 
     let mut missing = Vec::new();
     for family in plan.families() {
         let mut saved = Programs::find(family)?.saved()?;
+        let ports = published(plan, family);
+        if let Some((published, element)) = published::held(&saved, ports.iter().copied(), &tag) {
+            missing.push(publish::held(published, &element).to_string());
+        }
+        published::attach(&mut saved, &ports, &tag);
         desired::attach(&mut saved, plan, family, &tag)?;
         missing.extend(
             saved
@@ -185,6 +266,9 @@ pub(crate) fn missing(plan: &Plan, owner: &Owner) -> Result<Vec<String>, Error> 
                 .iter()
                 .map(|change| format!("{family} iptables: {change} is to be done")),
         );
+    }
+    if let Some(inside) = plan.localhost() {
+        missing.extend(localhost::drift(inside)?);
     }
     Ok(missing)
 }

@@ -116,13 +116,16 @@ impl Words {
             }
             Statement::ToThisHost => self.extend("-m addrtype --dst-type LOCAL"),
             Statement::Masquerade(flags) => self.act(&format!("MASQUERADE{}", options(*flags))),
-            Statement::Snat(NatTo::Prefix(net), _) => {
+            Statement::Snat(NatTo::Prefix(net), _) | Statement::Dnat(NatTo::Prefix(net)) => {
                 self.act(&format!("NETMAP --to {}", net.network()));
             }
             Statement::Snat(to, flags) => {
                 let text = to.to_string();
                 let address = text.trim_start_matches("to ");
                 self.act(&format!("SNAT --to-source {address}{}", options(*flags)));
+            }
+            Statement::OriginalDestination(net) => {
+                self.extend(&format!("-m conntrack --ctorigdst {}", net.network()));
             }
             Statement::Notrack => self.act("CT --notrack"),
             Statement::Accept => self.act("ACCEPT"),
@@ -195,7 +198,13 @@ fn interface(name: &str) -> String {
         .map_or_else(|| name.to_owned(), |before| format!("{before}+"))
 }
 
-fn transport(number: u8) -> String {
+/// The number of a transport protocol.
+pub(super) fn protocol(name: &str) -> Option<u8> {
+    let known = TRANSPORTS.iter().find(|(_, known)| *known == name);
+    known.map(|(number, _)| *number)
+}
+
+pub(super) fn transport(number: u8) -> String {
     let known = TRANSPORTS.iter().find(|(known, _)| *known == number);
     known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }

@@ -3,38 +3,18 @@
 
 use std::time::Instant;
 
-use cni_common::code::Code;
 use cni_common::error::{Error, Step};
 use cni_common::netlink;
 use cni_common::nft::{
     Batch, By, Element, FoundRule, Key, KeyKind, Nft, Set, Statement, Where, is_stale, line,
 };
-use cni_common::owner::{Owner, Tag};
+use cni_common::owner::Owner;
 
 use super::release::{Leaving, find};
-use super::{CHAIN, MAPS, PAUSE, Published, TICKS, keys_of, localhost, name_of, stale};
+use super::{CHAIN, MAPS, PAUSE, Published, TICKS, held, keys_of, localhost, name_of, stale};
 use crate::apply::ATTEMPTS;
 use crate::release::Going;
 use crate::rules::{Chain, DSTNAT, OUTPUT, Plan, SHARED, TABLE_COMMENT, table};
-
-/// Why a port cannot be had.
-fn held(published: &Published, element: &Element) -> Error {
-    let comment = element.comment.as_deref().unwrap_or_default();
-    let holder = match Tag::parse(comment) {
-        Some(tag) => tag.to_string(),
-        None if comment.is_empty() => "somebody else".to_owned(),
-        None => format!("somebody else ({comment})"),
-    };
-    let shown = &published.shown;
-    let held = match &element.key {
-        key if *key == published.key => String::new(),
-        key => format!(" as {key}"),
-    };
-    Error::new(
-        Code::Taken,
-        format!("publish: port {shown} is held by {holder}{held}"),
-    )
-}
 
 /// What the maps lack of what is wanted.
 struct Missing<'a> {

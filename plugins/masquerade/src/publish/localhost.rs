@@ -86,7 +86,7 @@ pub(super) fn close(nft: &mut Nft, going: &Going<'_>) -> Result<BTreeSet<String>
 }
 
 /// Switches it on again where somebody has come in between.
-pub(super) fn reopen(nft: &mut Nft, closed: &BTreeSet<String>) -> Result<(), netlink::Error> {
+pub(crate) fn reopen(nft: &mut Nft, closed: &BTreeSet<String>) -> Result<(), netlink::Error> {
     if closed.is_empty() {
         return Ok(());
     }
@@ -99,7 +99,7 @@ pub(super) fn reopen(nft: &mut Nft, closed: &BTreeSet<String>) -> Result<(), net
 }
 
 /// An interface that is gone has taken it along.
-fn set_to(interface: &str, value: &str) {
+pub(crate) fn set_to(interface: &str, value: &str) {
     let name = parameter(interface);
     if let Err(error) = sysctl::set(&name, value) {
         log::warning(format_args!("set {name} to {value}: {error}"));

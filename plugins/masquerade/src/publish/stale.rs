@@ -43,7 +43,7 @@ impl Way<'_> {
 }
 
 /// Makes connections to newly published ports begin anew. What the host itself answers over TCP goes on.
-pub(super) fn forget_others(published: &[Published]) {
+pub(crate) fn forget_others(published: &[Published]) {
     let ways: Vec<Way<'_>> = published
         .iter()
         .map(|published| Way {
@@ -58,7 +58,7 @@ pub(super) fn forget_others(published: &[Published]) {
 }
 
 /// Forgets connections that a port led to a container.
-pub(super) fn forget_ours<'a>(elements: impl Iterator<Item = &'a Element>) {
+pub(crate) fn forget_ours<'a>(elements: impl Iterator<Item = &'a Element>) {
     let ways: Vec<Way<'_>> = elements
         .filter_map(|element| {
             Some(Way {
