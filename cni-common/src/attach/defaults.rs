@@ -2,9 +2,10 @@
 
 use crate::addr::Family;
 use crate::error::{Cause, Error, Step};
-use crate::netlink::Rtnl;
+use crate::ident::IfName;
 use crate::netlink::link::Link;
 use crate::netlink::route::TABLE_MAIN;
+use crate::netlink::{self, Rtnl};
 use crate::netns::Netns;
 use crate::result::Route;
 use crate::undo::Undo;
@@ -29,7 +30,10 @@ pub fn make_room<'a>(
     routes: &[Route],
     undo: &mut Undo<'a>,
 ) -> Result<(), Error> {
-    undo.push("put the default routes back", move || promote(netns));
+    let own = link.index;
+    undo.push("put the default routes back", move || {
+        promote_but(netns, |_| Ok(Some(own)))
+    });
     for family in families(routes) {
         rtnl.demote_default_routes(family, link)
             .map_err(Cause::cause)?;
@@ -37,15 +41,26 @@ pub fn make_room<'a>(
     Ok(())
 }
 
-/// Gives the default routes that stood back their metrics again.
-pub fn promote(netns: &Netns) -> Result<(), Error> {
+/// Gives the default routes that stood back for an attachment their metrics again; its interface's own do not count, where
+/// it is still there.
+pub fn promote(netns: &Netns, ifname: &IfName) -> Result<(), Error> {
+    promote_but(netns, |rtnl| {
+        let own = rtnl.link_by_name(ifname)?;
+        Ok(own.map(|link| link.index))
+    })
+}
+
+fn promote_but(
+    netns: &Netns,
+    but: impl FnOnce(&mut Rtnl) -> Result<Option<u32>, netlink::Error>,
+) -> Result<(), Error> {
     let promoted = netns.run(|| {
         let mut rtnl = Rtnl::open()?;
-        rtnl.promote_default_routes(Family::V4)?;
-        rtnl.promote_default_routes(Family::V6)
+        let but = but(&mut rtnl)?;
+        rtnl.promote_default_routes(Family::V4, but)?;
+        rtnl.promote_default_routes(Family::V6, but)
     });
     promoted
         .step(|| "enter the container's namespace")?
-        .map(|_| ())
-        .map_err(|error: crate::netlink::Error| error.cause())
+        .map_err(|error: netlink::Error| error.cause())
 }

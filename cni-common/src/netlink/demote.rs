@@ -3,6 +3,8 @@
 //! A default route that is there stays, with a metric beyond those that people give: so it serves again as soon as the
 //! other one is gone, whoever takes that away.
 
+use core::cmp::Reverse;
+
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::RouteMessage;
@@ -24,51 +26,70 @@ const RTMSG: usize = 12;
 
 impl Rtnl {
     /// Raises the metrics of the default routes of a family in the main table, those through one link aside; those learnt from
-    /// router advertisements stay, for the kernel would bring them back. Says how many there were.
-    pub fn demote_default_routes(&mut self, family: Family, but: &Link) -> Result<usize, Error> {
-        self.shift(family, Some(but), |metric| {
-            (metric < RAISE).then(|| metric + RAISE)
-        })
+    /// router advertisements stay, for the kernel would bring them back. What stands back already is raised once more, and so
+    /// stays behind what stands back from now on.
+    pub fn demote_default_routes(&mut self, family: Family, but: &Link) -> Result<(), Error> {
+        let mut found = self.default_routes(family, Some(but.index))?;
+        // Whoever is killed on the way has raised those that are behind others, and of equals the best: so it shows.
+        found.sort_by_key(|body| (Reverse(level(body)), own(body)));
+        for body in found {
+            if let Some(new) = metric(&body).checked_add(RAISE) {
+                self.shift(&body, new)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Takes back what [`Rtnl::demote_default_routes`] did.
-    pub fn promote_default_routes(&mut self, family: Family) -> Result<usize, Error> {
-        self.shift(family, None, |metric| metric.checked_sub(RAISE))
-    }
-
-    fn shift(
+    /// Takes back what [`Rtnl::demote_default_routes`] did for one link, which does not count. Routes whose place another
+    /// link has taken wait until that one has gone as well.
+    pub fn promote_default_routes(
         &mut self,
         family: Family,
-        but: Option<&Link>,
-        shifted: impl Fn(u32) -> Option<u32>,
-    ) -> Result<usize, Error> {
+        but: Option<u32>,
+    ) -> Result<(), Error> {
+        let found = self.default_routes(family, but)?;
+        let (serving, mut back): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|body| level(body) == 0);
+        let Some(lowest) = back.iter().map(|body| level(body)).min() else {
+            return Ok(());
+        };
+        if let Some(best) = serving.iter().map(|body| own(body)).min() {
+            // What would win has not given way to it.
+            back.retain(|body| level(body) == 1 && own(body) < best);
+        }
+        // Also halfway nothing comes before what it stood behind.
+        back.sort_by_key(|body| (level(body), Reverse(own(body))));
+        for body in back {
+            let new = metric(&body).saturating_sub(lowest.saturating_mul(RAISE));
+            self.shift(&body, new)?;
+        }
+        Ok(())
+    }
+
+    /// The default routes of a family in the main table as the kernel describes them, those aside that are learnt from router
+    /// advertisements or lead through one link.
+    fn default_routes(&mut self, family: Family, but: Option<u32>) -> Result<Vec<Vec<u8>>, Error> {
         let mut filter = RouteMessage::default();
         filter.header.address_family = match family {
             Family::V4 => AddressFamily::Inet,
             Family::V6 => AddressFamily::Inet6,
         };
         let request = Request::new("list the default routes", libc::RTM_GETROUTE, &filter);
-        let replies = self.dump(request)?;
-        let mut count = 0;
-        for reply in replies {
-            let body = reply.body;
-            let Some(new) = is_default(&body, but)
-                .then(|| shifted(metric(&body)))
-                .flatten()
-            else {
-                continue;
-            };
-            let doing = format!("change the metric of a default route to {new}");
-            let add: Request<Rtnetlink> =
-                Request::raw(&doing, libc::RTM_NEWROUTE, with_metric(&body, new));
-            let gone = with_metric(&body, metric(&body));
-            let delete: Request<Rtnetlink> = Request::raw(&doing, libc::RTM_DELROUTE, gone);
-            // Beside one of the same metric, which may be about to go.
-            self.execute(add.with(NLM_F_CREATE | NLM_F_APPEND).tolerate(libc::EEXIST))?;
-            self.execute(delete.tolerate(libc::ESRCH))?;
-            count += 1;
-        }
-        Ok(count)
+        let replies = self.dump(request)?.into_iter();
+        let bodies = replies.map(|reply| reply.body);
+        Ok(bodies.filter(|body| is_default(body, but)).collect())
+    }
+
+    /// Gives a route another metric.
+    fn shift(&mut self, body: &[u8], new: u32) -> Result<(), Error> {
+        let doing = format!("change the metric of a default route to {new}");
+        let add: Request<Rtnetlink> =
+            Request::raw(&doing, libc::RTM_NEWROUTE, with_metric(body, new));
+        let gone = with_metric(body, metric(body));
+        let delete: Request<Rtnetlink> = Request::raw(&doing, libc::RTM_DELROUTE, gone);
+        // Beside one of the same metric, which may be about to go.
+        self.execute(add.with(NLM_F_CREATE | NLM_F_APPEND).tolerate(libc::EEXIST))?;
+        self.execute(delete.tolerate(libc::ESRCH))
     }
 }
 
@@ -82,7 +103,17 @@ fn metric(body: &[u8]) -> u32 {
     find(body, libc::RTA_PRIORITY).unwrap_or(0)
 }
 
-fn is_default(body: &[u8], but: Option<&Link>) -> bool {
+/// How often it was raised.
+fn level(body: &[u8]) -> u32 {
+    metric(body) / RAISE
+}
+
+/// The metric that it was given.
+fn own(body: &[u8]) -> u32 {
+    metric(body) % RAISE
+}
+
+fn is_default(body: &[u8], but: Option<u32>) -> bool {
     const RTPROT_RA: u8 = 9;
     let Some([_family, to_bits, _from, _tos, table, protocol, _scope, kind]) =
         body.first_chunk::<8>()
@@ -94,7 +125,7 @@ fn is_default(body: &[u8], but: Option<&Link>) -> bool {
         && *kind == libc::RTN_UNICAST
         && *protocol != RTPROT_RA
         && table == TABLE_MAIN
-        && (but.is_none() || find(body, libc::RTA_OIF) != but.map(|link| link.index))
+        && (but.is_none() || find(body, libc::RTA_OIF) != but)
 }
 
 /// The route with another metric, and without what the kernel found out about it.

@@ -184,7 +184,8 @@ impl<'a> Attempt<'a> {
             self.inside.configure(self.netns, &far, &setup)?;
         }
         if !config.rules.is_empty() {
-            policy::add_rules(&mut self.inside.rtnl, self.netns, config, &plan, undo)?;
+            let rtnl = &mut self.inside.rtnl;
+            policy::add_rules(rtnl, self.call, self.netns, &far, &plan, undo)?;
         }
         let near = self.raise(&bridge, &near, &far)?;
         let carrier = self.carrier(&bridge)?;

@@ -1,7 +1,9 @@
 //! Policy routing in the container: `rules`, each with its table, and `replaceDefaultRoute`.
 //!
-//! Routes go with the interface; rules do not. They carry our protocol number, so DEL finds those of its tables.
+//! Routes go with the interface; rules do not. They carry our protocol number, so DEL finds those of its tables, and the
+//! interfaces that are there say which of them they need ([`needs`]).
 
+use core::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use cni_common::addr::{Cidr, Family};
@@ -9,14 +11,19 @@ use cni_common::attach::check::drift;
 use cni_common::attach::{defaults, routes};
 use cni_common::error::{Cause, Error, Step};
 use cni_common::netlink::Rtnl;
+use cni_common::netlink::link::Link;
 use cni_common::netlink::rule::Rule;
 use cni_common::netns::Netns;
+use cni_common::owner::Owner;
 use cni_common::plugin::{Call, DelCall};
 use cni_common::result::{IpConfig, Route};
 use cni_common::undo::Undo;
 
 use crate::config::{Config, From, RuleKeys};
 use crate::plan::Plan;
+use needs::Needs;
+
+mod needs;
 
 /// The rules for an attachment with these addresses.
 pub(crate) fn rules(config: &Config, ips: &[IpConfig]) -> Vec<Rule> {
@@ -86,37 +93,47 @@ pub(crate) fn table_routes(rules: &[RuleKeys], ips: &[IpConfig], given: &[Route]
     list
 }
 
-/// Adds the rules.
+/// Adds the rules of the attachment whose interface is `far`.
 pub(crate) fn add_rules<'a>(
     rtnl: &mut Rtnl,
+    call: &'a Call<Config>,
     netns: &'a Netns,
-    config: &Config,
+    far: &Link,
     plan: &Plan,
     undo: &mut Undo<'a>,
 ) -> Result<(), Error> {
-    let rules = rules(config, &plan.ips);
-    let tables = tables(config);
+    let rules = rules(&call.config, &plan.ips);
+    let owner = call.owner();
+    // Before the rules: a DEL of another attachment that looks now must find them needed.
+    let mark = far.change().alias(&needs::alias(&owner, &rules)?);
+    let mark = mark.doing(format!("mark link {}", far.name));
+    rtnl.execute(mark.request()).map_err(Cause::cause)?;
     undo.push("delete the routing rules", move || {
-        remove_rules(netns, &tables)
+        remove_rules(netns, &call.config, &owner)
     });
     for rule in rules {
-        // What an ADD that crashed left, or another attachment's that says the same.
+        // What another attachment added that says the same.
         rtnl.execute(rule.ensure()).map_err(Cause::cause)?;
     }
     Ok(())
 }
 
-fn tables(config: &Config) -> BTreeSet<u32> {
-    config.rules.iter().map(|rule| rule.table).collect()
-}
-
-fn remove_rules(netns: &Netns, tables: &BTreeSet<u32>) -> Result<(), Error> {
+/// Removes the rules in the tables of an attachment that no interface of another needs.
+fn remove_rules(netns: &Netns, config: &Config, owner: &Owner) -> Result<(), Error> {
+    let tables: BTreeSet<u32> = config.rules.iter().map(|rule| rule.table).collect();
     let removed = netns.run(|| {
         let mut rtnl = Rtnl::open()?;
-        for rule in rtnl.rules()? {
-            if !tables.contains(&rule.table) {
-                continue;
-            }
+        let mut rules = rtnl.rules()?;
+        rules.retain(|rule| tables.contains(&rule.table));
+        // The kernel puts the newest of several that say the same first: it goes before the others.
+        rules.sort_by_key(|rule| Reverse(rule.priority));
+        if rules.is_empty() {
+            return Ok(());
+        }
+        let links = rtnl.links()?;
+        let aliases = links.iter().filter_map(|link| link.alias.as_deref());
+        let mut needs = Needs::of_others(aliases, owner);
+        for rule in rules.iter().filter(|rule| !needs.take(rule)) {
             match rtnl.execute(rule.delete()) {
                 Err(error) if !error.is_absent() => return Err(error),
                 _ => {}
@@ -136,10 +153,10 @@ pub(crate) fn remove(call: &DelCall<Config>) -> Result<(), Error> {
     };
     let mut outcome = Ok(());
     if !call.config.rules.is_empty() {
-        outcome = remove_rules(netns, &tables(&call.config));
+        outcome = remove_rules(netns, &call.config, &call.owner());
     }
     if call.config.replace_default {
-        outcome = outcome.and(defaults::promote(netns));
+        outcome = outcome.and(defaults::promote(netns, &call.ifname));
     }
     outcome
 }

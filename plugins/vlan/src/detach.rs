@@ -38,7 +38,7 @@ fn remove(call: &DelCall<Config>) -> Result<(), Error> {
         _ => Ok(()),
     };
     let defaults = match &call.netns {
-        Some(netns) if call.config.replace_default => defaults::promote(netns),
+        Some(netns) if call.config.replace_default => defaults::promote(netns, &call.ifname),
         _ => Ok(()),
     };
     interface.and(on_host).and(inside).and(defaults)

@@ -20,6 +20,7 @@ mod options;
 mod policy;
 mod reference;
 mod routes;
+mod rules;
 mod spoof;
 mod uplink;
 mod vlan;

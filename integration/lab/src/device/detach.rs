@@ -24,7 +24,7 @@ pub(super) fn detach(source: Source, call: &DelCall<Config>) -> Result<(), Error
     ipam::del(&call.ipam(), || {
         let given = give_back(&place, device.as_deref(), &call.config.restore);
         let defaults = match &call.netns {
-            Some(netns) if call.config.replace_default => defaults::promote(netns),
+            Some(netns) if call.config.replace_default => defaults::promote(netns, &call.ifname),
             _ => Ok(()),
         };
         given.and(defaults)
