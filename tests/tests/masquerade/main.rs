@@ -25,4 +25,5 @@ mod routers;
 mod settings;
 mod sources;
 mod translation;
+mod ufw;
 mod world;

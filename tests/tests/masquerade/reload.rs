@@ -25,7 +25,7 @@ fn reload(host: &Node) -> Ran {
 }
 
 #[track_caller]
-fn reloaded(host: &Node, words: &str) {
+pub(crate) fn reloaded(host: &Node, words: &str) {
     let ran = reload(host);
     assert!(ran.status.success(), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains(words), "{}", ran.stdout);

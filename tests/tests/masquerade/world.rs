@@ -56,7 +56,11 @@ impl World {
 
     /// A bridge of the host with these addresses.
     pub(crate) fn bridge(&self, name: &str, addresses: &[&str]) {
-        self.host.sh(&format!("ip link add {name} type bridge"));
+        // As bridge-attach does: a bridge whose address is not set takes another one when ports come and go, and what is
+        // sent to the former one is lost until the sender has looked for its gateway again.
+        let mac = format!("02:00:00:00:00:{:02x}", self.host.links().len());
+        self.host
+            .sh(&format!("ip link add {name} address {mac} type bridge"));
         self.host.sh(&format!(
             "echo 0 > /proc/sys/net/ipv6/conf/{name}/accept_dad"
         ));
