@@ -126,6 +126,37 @@ fn the_commands_about_trouble_run() {
 
 /// The messages in the first column about a failed ADD are those of the code.
 #[test]
+fn the_network_of_the_first_page_is_one() {
+    let text = page("README.md");
+    let block = text.split("```json\n").nth(1).unwrap();
+    let list: Value = serde_json::from_str(block.split("```").next().unwrap()).unwrap();
+    let host = Host::new();
+    let world = host.container("world");
+    host.sh(
+        "ip link add wan0 type veth peer name wan0 netns world; ip addr add 203.0.113.2/24 dev wan0; ip link set wan0 up",
+    );
+    world.sh("ip addr add 203.0.113.9/24 dev wan0; ip link set wan0 up");
+    let c1 = host.container("c1");
+    let mut result = None;
+    for conf in list["plugins"].as_array().unwrap() {
+        let mut conf = conf.clone();
+        for key in ["cniVersion", "name"] {
+            conf[key] = list[key].clone();
+        }
+        let mut plugin = host.plugin(conf["type"].as_str().unwrap());
+        if let Some(result) = &result {
+            plugin = plugin.previous(result);
+        }
+        result = Some(plugin.add(&c1, &conf).succeeds());
+    }
+    assert!(c1.ping("10.7.0.1"));
+    assert!(
+        c1.ping("203.0.113.9"),
+        "the world knows no way back to 10.7.0.2"
+    );
+}
+
+#[test]
 fn the_messages_on_the_page_about_trouble_are_ours() {
     let text = page("docs/troubleshooting.md");
     let (_, section) = text.split_once("## An ADD fails").unwrap();

@@ -9,6 +9,7 @@ mod killed6;
 mod life;
 mod life6;
 mod many;
+mod page;
 mod servers;
 mod servers6;
 mod slaac;

@@ -1,4 +1,4 @@
-//! Every command of docs/coming-from-pipework.md is run, in its order.
+//! Every command of docs/coming-from-pipework.md is run, in its order, and those of the first page.
 
 use plumb_tests::Container;
 
@@ -6,16 +6,23 @@ use super::world::World;
 
 const PAGE: &str = include_str!("../../../../docs/coming-from-pipework.md");
 
+const FIRST_PAGE: &str = include_str!("../../../../README.md");
+
 /// The lines of the page's blocks of one kind.
 fn lines(kind: &str) -> Vec<&'static str> {
-    let blocks = PAGE.split("```").skip(1).step_by(2);
+    let lines = lines_of(PAGE, kind).into_iter();
+    lines
+        .map(|line| line.strip_prefix("pipework ").unwrap())
+        .collect()
+}
+
+fn lines_of(page: &'static str, kind: &str) -> Vec<&'static str> {
+    let blocks = page.split("```").skip(1).step_by(2);
     let of_kind =
         blocks.filter_map(|block| block.split_once('\n').filter(|(name, _)| *name == kind));
     let lines = of_kind.flat_map(|(_, lines)| lines.lines());
     let lines = lines.map(|line| line.split_once("  #").map_or(line, |(line, _)| line));
-    lines
-        .map(|line| line.trim().strip_prefix("pipework ").unwrap())
-        .collect()
+    lines.map(str::trim).collect()
 }
 
 /// A host with the page's guests and NICs; a DHCP server behind one of these.
@@ -52,6 +59,18 @@ fn the_commands_of_the_page_work_as_they_stand_there() {
         world.does(&format!("--del {guest}"));
     }
     super::dhcp::until_no_leases();
+    assert_eq!(world.links().len(), 3, "lo, eth1 and eth2");
+}
+
+#[test]
+fn the_commands_of_the_first_page_work_as_they_stand_there() {
+    let (world, _switch) = host();
+    let lines = lines_of(FIRST_PAGE, "sh")
+        .into_iter()
+        .filter_map(|line| line.strip_prefix("pipework "));
+    let said: Vec<_> = lines.map(|line| world.does(line)).collect();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[1].contains("web1"), "{said:?}");
     assert_eq!(world.links().len(), 3, "lo, eth1 and eth2");
 }
 
