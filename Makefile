@@ -158,10 +158,10 @@ install-tools: build
 
 # A Debian package in target/; integration/package has a page about it.
 deb: build
-	@MACHINE=$(MACHINE) integration/package/build $(RELEASE) target
+	@MACHINE=$(firstword $(subst -, ,$(TARGET))) integration/package/build $(RELEASE) target
 test-deb: build
 	@.ci/setup deb
-	@package=$$(MACHINE=$(MACHINE) integration/package/build $(RELEASE) target) && integration/package/check "$$package"
+	@package=$$(MACHINE=$(firstword $(subst -, ,$(TARGET))) integration/package/build $(RELEASE) target) && integration/package/check "$$package"
 
 # The daemon of dhcp-ipam as a service that systemd starts at the first ADD: systemctl enable --now dhcp-ipam.socket
 # What puts masquerade's rules back after the host's firewall: systemctl enable --now masquerade-reload
