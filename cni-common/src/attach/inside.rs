@@ -18,6 +18,10 @@ use crate::sysctl::{Folder, Outcome};
 /// The smallest MTU with which the kernel runs IPv6 on a link (`IPV6_MIN_MTU`, `linux/ipv6.h`; RFC 8200 section 5).
 const IPV6_MIN_MTU: u32 = 1280;
 
+/// How long the kernel may take over what it leaves to a worker: a link that comes up, an address that works. As long as
+/// the reference plugin waits for addresses (`SettleAddresses`); where namespaces go away in numbers it was seen to take 2.6 s.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What the container's interface is to have.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
@@ -155,19 +159,27 @@ pub fn taken(ifname: &IfName, kind: &str) -> Error {
 }
 
 /// Waits until the IPv6 addresses among these work on a link.
+///
+/// # Errors
+/// Code 11 when one does not in time.
 pub fn take_in(
     rtnl: &mut Rtnl,
     link: &Link,
     addresses: impl Iterator<Item = Cidr>,
-    patience: Duration,
 ) -> Result<(), Error> {
     for address in addresses.map(Cidr::address) {
         let works = address.is_ipv4()
             || rtnl
-                .taken_in(link, address, patience)
+                .taken_in(link, address, PATIENCE)
                 .map_err(Cause::cause)?;
         if !works {
-            log::warning(format_args!("{address} is not usable after {patience:?}"));
+            return Err(Error::new(
+                Code::TryAgain,
+                format!(
+                    "{address} on {} does not work after {PATIENCE:?}",
+                    link.name
+                ),
+            ));
         }
     }
     Ok(())

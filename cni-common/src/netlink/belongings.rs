@@ -135,10 +135,10 @@ impl Rtnl {
         self.take_in(to)
     }
 
-    /// Waits until the IPv6 addresses of a link work: the kernel leaves that to a worker.
+    /// Waits until the IPv6 addresses of a link work: the kernel leaves that to a worker. Late ones are no reason to move all
+    /// back.
     fn take_in(&mut self, link: &Link) -> Result<(), Error> {
-        /// A worker that is slower is not waited for.
-        const PATIENCE: Duration = Duration::from_secs(2);
+        const PATIENCE: Duration = Duration::from_secs(10);
         for address in self.addresses(link)? {
             let ip = address.cidr.address();
             if ip.is_ipv6() && !address.local_scope {

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use cni_common::attach::check::{drift, recorded_inside};
+use cni_common::attach::inside::PATIENCE;
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error};
 use cni_common::ident::IfName;
@@ -171,8 +172,6 @@ fn join(
 
 /// Waits until frames pass. A tap that nobody has opened, or a veth whose other end is down, is not waited for.
 fn settle(host: &mut Rtnl, bridge: &Link, link: &Link) -> Result<(), Error> {
-    /// As for an interface of our own.
-    const PATIENCE: Duration = Duration::from_millis(2550);
     let patience = if link.running {
         PATIENCE
     } else {

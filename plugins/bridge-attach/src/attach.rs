@@ -8,7 +8,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use cni_common::addr::Cidr;
-use cni_common::attach::inside::{Inside, Setup, take_in};
+use cni_common::attach::inside::{Inside, PATIENCE, Setup, take_in};
 use cni_common::attach::ipam::Ipam;
 use cni_common::attach::result::{interface, refreshed};
 use cni_common::attach::{defaults, namespace};
@@ -40,9 +40,6 @@ use crate::uplink;
 use crate::vlan_gateway;
 
 mod join;
-
-/// How long a port may take to run, as in the reference plugin.
-const PATIENCE: Duration = Duration::from_millis(2550);
 
 /// How often an attachment is begun anew because the bridge went away with its last other port.
 const ATTEMPTS: usize = 10;
@@ -208,13 +205,8 @@ impl<'a> Attempt<'a> {
         }
         if !config.leave_down && !config.detect_duplicates {
             let gateways = plan.gateways.iter().copied();
-            take_in(
-                &mut self.inside.rtnl,
-                &far,
-                addresses.iter().copied(),
-                PATIENCE,
-            )?;
-            take_in(&mut self.host, &carrier, gateways, PATIENCE)?;
+            take_in(&mut self.inside.rtnl, &far, addresses.iter().copied())?;
+            take_in(&mut self.host, &carrier, gateways)?;
         }
         self.inside.announce(self.netns, &far, &addresses);
         Ok(self.result(&bridge, &carrier, &near, &far, plan))

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use cni_common::attach::check::drift;
+use cni_common::attach::inside::PATIENCE;
 use cni_common::attach::mac;
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
@@ -21,9 +22,6 @@ use cni_common::undo::Undo;
 
 use crate::config::gateway_name;
 use crate::names::{self, GATEWAY_REMOVAL_MARK, Mark};
-
-/// How long its ends may take to run.
-const PATIENCE: Duration = Duration::from_millis(2550);
 
 fn names_of(bridge: &Link, vlan: u16) -> Result<(IfName, IfName), Error> {
     let impossible = |invalid| Error::new(Code::InvalidConfig, format!("bridge: {invalid}"));

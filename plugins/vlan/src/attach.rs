@@ -136,7 +136,7 @@ impl<'a> Attempt<'a> {
         namespace::require(self.call)?;
         if setup.detection == Detection::Skip && link.running {
             let addresses = plan.addresses.iter().copied();
-            take_in(&mut self.inside.rtnl, &link, addresses, PATIENCE)?;
+            take_in(&mut self.inside.rtnl, &link, addresses)?;
         }
         self.inside.announce(self.netns, &link, &plan.addresses);
         Ok(self.result(&below, &link, plan))

@@ -1,6 +1,8 @@
 //! A failed ADD leaves the host and the container as they were, and tells the IPAM plugin.
 
-use plumb_tests::{Container, Host, Value, binaries, json};
+use std::time::Duration;
+
+use plumb_tests::{Container, Host, Value, binaries, json, until};
 
 use super::ipam::{CAREFUL, Ipam};
 use super::{attached, host, host_end, layer2, layer3, plugin};
@@ -46,6 +48,24 @@ fn a_taken_host_name() {
     host.sh("ip link add mine type bridge; ip link set mine alias somebodys");
     let conf = layer3(json!({ "hostInterfaceName": "mine" }));
     fails_without_a_trace(&host, &conf, 101, "an interface mine already, of somebodys");
+    was_told(&ipam);
+}
+
+/// Duplicate address detection found the bridge's own gateway address with somebody else: it would never answer.
+#[test]
+fn a_gateway_that_does_not_work_is_not_called_usable() {
+    let (host, ipam) = host();
+    let other = host.container("other");
+    host.sh("ip link add br0 type bridge; ip link set br0 addrgenmode none");
+    host.sh("ip link add port master br0 type veth peer name eth0 netns other");
+    host.sh("ip link set br0 up; ip link set port addrgenmode none up");
+    other.sh("ip link set eth0 up; ip addr add fd01::1/64 dev eth0 nodad");
+    host.sh("ip addr add fd01::1/64 dev br0");
+    let is_found = || host.sh("ip -6 addr show br0").contains("dadfailed");
+    assert!(until(Duration::from_secs(20), is_found));
+    ipam.gives("c1", json!({ "ips": [{ "address": "fd01::2/64" }] }));
+    let conf = layer3(json!({ "ipForward": false }));
+    fails_without_a_trace(&host, &conf, 11, "fd01::1 on br0 does not work after 10s");
     was_told(&ipam);
 }
 

@@ -117,7 +117,7 @@ fn steps<'a>(
     let settled = inside.rtnl.settled(link.index, PATIENCE);
     let link = settled.map_err(Cause::cause)?.unwrap_or(link);
     if link.running {
-        take_in(&mut inside.rtnl, &link, addresses.iter().copied(), PATIENCE)?;
+        take_in(&mut inside.rtnl, &link, addresses.iter().copied())?;
     }
     inside.announce(netns, &link, &addresses);
     Ok(Attachment {
