@@ -43,7 +43,8 @@ fn is_running(process: &Running) -> bool {
     Path::new("/proc").join(process.pid.to_string()).exists()
 }
 
-/// The interfaces of a node, without the loopback and the host's ends of attachments.
+/// The interfaces of a node, without the loopback and the host's ends of attachments. A port of a bridge is here when it
+/// is the end of an uplink.
 fn interfaces(lab: &Inside, node: &str) -> Result<Vec<Value>, Error> {
     let words = ["ip", "-json", "-details", "address"].map(str::to_owned);
     let output = lab
@@ -53,9 +54,17 @@ fn interfaces(lab: &Inside, node: &str) -> Result<Vec<Value>, Error> {
     let listed: Value =
         serde_json::from_slice(&output.stdout).at(|| format!("list addresses of {node}"))?;
     let listed = listed.as_array().cloned().unwrap_or_default();
+    let uplinks = &lab.topology.uplinks;
+    let is_uplink = |name: &str| {
+        uplinks.iter().any(|uplink| {
+            (uplink.node == node && uplink.interface == name)
+                || (uplink.peer == node && uplink.peer_interface == name)
+        })
+    };
     let interface = |link: &Value| {
         let name = link.get("ifname")?.as_str()?;
-        if name == "lo" || link.get("master").is_some() {
+        let master = link.get("master");
+        if name == "lo" || (master.is_some() && !is_uplink(name)) {
             return None;
         }
         let addresses = link
@@ -78,9 +87,15 @@ fn interfaces(lab: &Inside, node: &str) -> Result<Vec<Value>, Error> {
             .pointer("/linkinfo/info_kind")
             .cloned()
             .unwrap_or_default();
-        Some(
-            json!({"name": name, "kind": kind, "mac": link.get("address"), "mtu": link.get("mtu"), "addresses": addresses}),
-        )
+        let mut interface = json!({
+            "name": name, "kind": kind, "mac": link.get("address"), "mtu": link.get("mtu"), "addresses": addresses,
+        });
+        if let Some(master) = master {
+            interface
+                .as_object_mut()?
+                .insert("master".to_owned(), master.clone());
+        }
+        Some(interface)
     };
     Ok(listed.iter().filter_map(interface).collect())
 }
@@ -123,7 +138,11 @@ pub(super) fn table(inspected: &Value) -> String {
         }
         for interface in interfaces {
             let addresses = list(&interface, "addresses");
-            let addresses: Vec<_> = addresses.iter().filter_map(Value::as_str).collect();
+            let mut addresses: Vec<_> = addresses.iter().filter_map(Value::as_str).collect();
+            let master = text(&interface, "master");
+            if !master.is_empty() {
+                addresses.extend(["port of", &master]);
+            }
             let [name, kind, processes] = std::mem::take(&mut about);
             rows.push([
                 name,

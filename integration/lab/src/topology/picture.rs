@@ -57,19 +57,24 @@ pub(super) fn picture(lab: &Inside) -> Result<Picture, Error> {
             (&uplink.node, &uplink.interface),
             (&uplink.peer, &uplink.peer_interface),
         ];
+        let far_is_port = live.is_port(&uplink.peer, &uplink.peer_interface);
         let ends = ends.map(|(node, interface)| live.attachment(node, &name, interface));
         let mut attachments: Vec<_> = ends.into_iter().flatten().collect();
         let prefixes = prefixes(&attachments);
-        // The host's end is a port of a bridge: the far end is on the bridge's network.
+        // The host's end is a port of a bridge: the far end is on the bridge's network. A cable between two bridges is a
+        // network of its own.
         let bridged = |network: &&Network| {
             let same = network.prefixes.iter().any(|each| prefixes.contains(each));
             same && network.host.as_ref() == Some(&uplink.node)
         };
-        if let [far] = attachments.as_mut_slice()
-            && far.node == uplink.peer
+        if live.is_port(&uplink.node, &uplink.interface)
+            && !far_is_port
             && let Some(network) = picture.networks.iter().find(bridged)
         {
-            far.network.clone_from(&network.name);
+            attachments.retain(|end| end.node == uplink.peer);
+            for far in &mut attachments {
+                far.network.clone_from(&network.name);
+            }
             picture.attachments.append(&mut attachments);
             continue;
         }
@@ -290,12 +295,21 @@ impl Live {
         }
     }
 
-    fn attachment(&self, node: &str, network: &str, interface: &str) -> Option<Attachment> {
+    fn interface(&self, node: &str, name: &str) -> Option<Value> {
         let interfaces = list(self.node(node)?, "interfaces");
-        let found = interfaces
-            .iter()
-            .find(|each| each.get("name").and_then(Value::as_str) == Some(interface))?;
-        let addresses = list(found, "addresses");
+        interfaces
+            .into_iter()
+            .find(|each| each.get("name").and_then(Value::as_str) == Some(name))
+    }
+
+    /// Whether an interface is a port of a bridge.
+    fn is_port(&self, node: &str, interface: &str) -> bool {
+        let found = self.interface(node, interface);
+        found.is_some_and(|found| found.get("master").is_some())
+    }
+
+    fn attachment(&self, node: &str, network: &str, interface: &str) -> Option<Attachment> {
+        let addresses = list(&self.interface(node, interface)?, "addresses");
         Some(Attachment {
             node: node.to_owned(),
             network: network.to_owned(),

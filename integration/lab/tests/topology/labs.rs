@@ -90,7 +90,11 @@ fn a_spanning_tree_breaks_the_loop() {
         "the root of the tree forwards on both cables, and the other bridge blocks one of them",
         "a broadcast arrives once",
     ];
-    holds("stp", &titles, "10.6.0.2");
+    holds(
+        "stp",
+        &titles,
+        "  network cable2 {\n    switch1 [address = \"(cable2)\"]",
+    );
 }
 
 #[test]
