@@ -2,7 +2,6 @@
 //! the machine changes.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
@@ -70,15 +69,23 @@ fn traced(plugin: &Plugin, operation: &str, container: &Container, conf: &Value)
     (cost, said)
 }
 
+/// Adds elements to a set, in transactions that fit into the socket's buffer of an ordinary user.
+fn add_elements(host: &Host, set: &str, count: usize, element: impl Fn(usize) -> String) {
+    let all: Vec<String> = (0..count).map(element).collect();
+    for some in all.chunks(500) {
+        let line = format!("add element inet plumb {set} {{ {} }}", some.join(", "));
+        host.feed(["nft", "-f", "-"], &line);
+    }
+}
+
 /// Makes the firewall and the files what they would be with so many more attached to the only network, whose first is there.
 fn attach_more(host: &Host, count: usize) {
     let listed = host.exec(["nft", "list", "sets", "table", "inet", "plumb"]);
     let sets = listed
         .lines()
         .filter_map(|line| line.trim().strip_prefix("set ")?.strip_suffix(" {"));
-    let mut script = String::new();
     for (family, set) in sets.enumerate() {
-        let members = (0..count).map(|number| {
+        add_elements(host, set, count, |number| {
             let (high, low) = (number / 250 + 10, number % 250 + 1);
             let address = match family {
                 0 => format!("10.77.{high}.{low}"),
@@ -86,29 +93,14 @@ fn attach_more(host: &Host, count: usize) {
             };
             format!("{address} comment \"plumb1 {number:016x} testnet/x{number}/eth0\"")
         });
-        let members: Vec<String> = members.collect();
-        let _ = writeln!(
-            script,
-            "add element inet plumb {set} {{ {} }}",
-            members.join(", ")
-        );
     }
     if host.ruleset().contains("map published-ipv4 ") {
-        let ports = (0..count).map(|number| {
+        add_elements(host, "published-ipv4", count, |number| {
+            let port = number + 10_000;
             let comment = format!("plumb1 {number:016x} other/x{number}/eth0");
-            format!(
-                "tcp . {} comment \"{comment}\" : 10.78.0.2 . 80",
-                number + 10_000
-            )
+            format!("tcp . {port} comment \"{comment}\" : 10.78.0.2 . 80")
         });
-        let ports: Vec<String> = ports.collect();
-        let _ = writeln!(
-            script,
-            "add element inet plumb published-ipv4 {{ {} }}",
-            ports.join(", ")
-        );
     }
-    host.feed(["nft", "-f", "-"], &script);
     let mut files = fs::read_dir(FILES).unwrap().flatten();
     let first = files.next().unwrap().path();
     let text = fs::read(&first).unwrap();
