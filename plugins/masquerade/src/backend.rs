@@ -12,6 +12,7 @@ use cni_common::owner::Owner;
 use crate::apply::{self, Before};
 use crate::config::{Backend, Config};
 use crate::publish::{self, Published, localhost};
+use crate::release::zone::Leaving;
 use crate::release::{self, Going};
 use crate::rules::{self, Plan};
 use crate::sysctls::{self, Memory, Wanted};
@@ -77,7 +78,7 @@ pub fn check(config: &Config, plan: &Plan, owner: &Owner, sysctls: &[Wanted]) ->
         Choice::Nftables(mut nft) => {
             let mut drift = check::rules(&mut nft, plan, owner)?;
             if let Some(zone) = zone(config, &mut nft)? {
-                drift.extend(firewalld::missing(zone, &plan.addresses())?);
+                drift.extend(firewalld::missing(zone, &firewalld::sources(plan))?);
             }
             drift
         }
@@ -118,7 +119,7 @@ pub fn attach(owner: &Owner, config: &Config, plan: &Plan) -> Result<Before, Err
     let applied = match &mut choice {
         Choice::Nftables(nft) => apply::apply(nft, plan, owner).and_then(|before| {
             if let Some(zone) = zone(config, nft)? {
-                firewalld::admit(zone, &plan.addresses())?;
+                firewalld::admit(zone, &firewalld::sources(plan))?;
             }
             Ok(before)
         }),
@@ -181,24 +182,22 @@ pub fn detach(config: &Config, network: &NetworkName, going: &Going<'_>) -> Resu
 fn release(config: &Config, network: &NetworkName, going: &Going<'_>) -> Result<bool, Error> {
     let released = match nftables()? {
         Some(mut nft) => {
+            let left = leave_zone(&mut nft, config, network, going);
             let unpublished =
                 publish::release(&mut nft, network, going, &published_by(config, going));
             let released = release::release(&mut nft, network, going);
-            if let (Ok(released), Ok(Some(zone))) = (&released, zone(config, &mut nft)) {
-                let mut free = released.addresses.clone();
-                // Another network may have given it the same address.
-                free.retain(|address| release::is_free(&mut nft, *address).unwrap_or(false));
-                if !free.is_empty() {
-                    firewalld::dismiss(zone, &free);
-                }
-            }
+            let left = left.and_then(|left| match left {
+                Some((zone, leaving)) => come_back(&mut nft, zone, &leaving, network),
+                None => Ok(()),
+            });
             let deleted = unpublished.as_ref().is_ok_and(|ports| ports.deleted)
                 || released.as_ref().is_ok_and(|released| released.deleted);
             let settled = unpublished.and_then(|ports| ports.settle(&mut nft));
             if deleted {
                 nft.close_after_deletion();
             }
-            settled.and(released.map(|released| released.all_gone))
+            left.and(settled)
+                .and(released.map(|released| released.all_gone))
         }
         None => Ok(true),
     };
@@ -210,6 +209,40 @@ fn release(config: &Config, network: &NetworkName, going: &Going<'_>) -> Result<
         localhost::reopen(&mut nft, &legacy.closed).step(|| "read the firewall")?;
     }
     Ok(released? && legacy.all_gone)
+}
+
+/// Takes what goes with attachments out of the zone of firewalld: before their rules, so that a call that is repeated finds
+/// again what it has to take out.
+fn leave_zone<'a>(
+    nft: &mut Nft,
+    config: &'a Config,
+    network: &NetworkName,
+    going: &Going<'_>,
+) -> Result<Option<(&'a str, Leaving)>, Error> {
+    let Some(zone) = zone(config, nft)? else {
+        return Ok(None);
+    };
+    let leaving = Leaving::of(nft, network, going, &config.sources);
+    let leaving = leaving.step(|| "read the firewall")?;
+    if !leaving.is_empty() {
+        firewalld::dismiss(zone, &leaving.texts());
+    }
+    Ok(Some((zone, leaving)))
+}
+
+/// Gives back to the zone what somebody else came to need meanwhile.
+fn come_back(
+    nft: &mut Nft,
+    zone: &str,
+    leaving: &Leaving,
+    network: &NetworkName,
+) -> Result<(), Error> {
+    let needed = leaving.needed_again(nft, network);
+    let needed = needed.step(|| "read the firewall")?;
+    if needed.is_empty() {
+        return Ok(());
+    }
+    firewalld::admit(zone, &needed)
 }
 
 /// Removes what the reference plugin `firewall` left for these addresses, in whatever firewall.

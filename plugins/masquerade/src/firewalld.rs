@@ -6,12 +6,15 @@
 use core::net::IpAddr;
 use std::io::ErrorKind;
 
+use cni_common::addr::Cidr;
 use cni_common::code::Code;
 use cni_common::dbus::{Answer, Bus, Method, socket};
 use cni_common::error::{Error, Step};
 use cni_common::log;
 use cni_common::netlink;
 use cni_common::nft::{Nft, Table, TableFamily};
+
+use crate::rules::Plan;
 
 /// Whether firewalld has its rules in this namespace.
 pub(crate) fn is_active(nft: &mut Nft) -> Result<bool, netlink::Error> {
@@ -72,14 +75,21 @@ fn is(error: &Error, names: &[&str]) -> bool {
     names.iter().any(|name| text.contains(name))
 }
 
-/// Makes addresses sources of the zone.
+/// What of a plan is to be in the zone: the attachment's addresses, and the networks behind it.
+pub(crate) fn sources(plan: &Plan) -> Vec<String> {
+    let own = plan.addresses();
+    let own = own.iter().map(IpAddr::to_string);
+    own.chain(plan.behind.iter().map(Cidr::to_string)).collect()
+}
+
+/// Makes addresses and subnets sources of the zone.
 ///
 /// # Errors
 /// Code 7 where there is no such zone, 101 where another zone has an address, 11 where firewalld does not answer.
-pub(crate) fn admit(zone: &str, addresses: &[IpAddr]) -> Result<(), Error> {
+pub(crate) fn admit(zone: &str, sources: &[String]) -> Result<(), Error> {
     let mut bus = open()?;
-    for address in addresses {
-        match call(&mut bus, "addSource", zone, &address.to_string()) {
+    for source in sources {
+        match call(&mut bus, "addSource", zone, source) {
             Err(error) if !is(&error, &["ZONE_ALREADY_SET"]) => return Err(error),
             _ => {}
         }
@@ -87,12 +97,12 @@ pub(crate) fn admit(zone: &str, addresses: &[IpAddr]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes addresses out of the zone. What fails is said: the container goes all the same, and the running configuration of
+/// Takes addresses and subnets out of the zone. What fails is said: the container goes all the same, and the running configuration of
 /// firewalld forgets its sources with the next reload.
-pub(crate) fn dismiss(zone: &str, addresses: &[IpAddr]) {
+pub(crate) fn dismiss(zone: &str, sources: &[String]) {
     let dismissed = open().and_then(|mut bus| {
-        for address in addresses {
-            match call(&mut bus, "removeSource", zone, &address.to_string()) {
+        for source in sources {
+            match call(&mut bus, "removeSource", zone, source) {
                 Err(error) if !is(&error, &["UNKNOWN_SOURCE", "ZONE_CONFLICT"]) => {
                     return Err(error);
                 }
@@ -106,13 +116,13 @@ pub(crate) fn dismiss(zone: &str, addresses: &[IpAddr]) {
     }
 }
 
-/// The addresses that are not in the zone, for people.
-pub(crate) fn missing(zone: &str, addresses: &[IpAddr]) -> Result<Vec<String>, Error> {
+/// What is not in the zone, for people.
+pub(crate) fn missing(zone: &str, sources: &[String]) -> Result<Vec<String>, Error> {
     let mut bus = open()?;
     let mut missing = Vec::new();
-    for address in addresses {
-        if call(&mut bus, "querySource", zone, &address.to_string())? != Answer::Truth(true) {
-            missing.push(format!("firewalld: {address} is no source of zone {zone}"));
+    for source in sources {
+        if call(&mut bus, "querySource", zone, source)? != Answer::Truth(true) {
+            missing.push(format!("firewalld: {source} is no source of zone {zone}"));
         }
     }
     Ok(missing)

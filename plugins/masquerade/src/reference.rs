@@ -9,7 +9,7 @@ use cni_common::addr::{Cidr, Family};
 use cni_common::error::Error;
 use cni_common::nft::{FoundRule, Is, Place, Statement, amend};
 
-use crate::release::is_free;
+use crate::release::zone::is_free;
 use crate::rules::filter;
 
 /// Its chain in iptables' table `filter`.

@@ -1,5 +1,7 @@
 //! Taking attachments out of the kernel, and with the last one what they shared.
 
+pub(crate) mod zone;
+
 use core::net::IpAddr;
 
 use cni_common::addr::Family;
@@ -32,8 +34,6 @@ impl Going<'_> {
 /// What a release came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released {
-    /// The addresses that went.
-    pub addresses: Vec<IpAddr>,
     /// Nothing of this plugin is left on the host.
     pub all_gone: bool,
     /// Something was deleted, which the kernel has yet to free: see [`Nft::close_after_deletion`].
@@ -69,7 +69,6 @@ pub fn release(nft: &mut Nft, network: &NetworkName, going: &Going<'_>) -> Resul
         match done {
             Ok(something) => {
                 return Ok(Released {
-                    addresses: seen.shares.iter().flat_map(|s| s.going.clone()).collect(),
                     all_gone: seen.emptied().count() == seen.sets,
                     deleted: something,
                 });
@@ -80,7 +79,6 @@ pub fn release(nft: &mut Nft, network: &NetworkName, going: &Going<'_>) -> Resul
     }
     let stale = last.map_or(Ok(()), Err);
     stale.step(|| "change the firewall").map(|()| Released {
-        addresses: Vec::new(),
         all_gone: false,
         deleted: false,
     })
@@ -267,17 +265,4 @@ fn insist(nft: &mut Nft, seen: &Seen, going: &Going<'_>) -> Result<bool, netlink
     let deletes = !batch.is_empty();
     nft.commit(batch)?;
     Ok(deletes)
-}
-
-/// Whether an address is in none of the sets.
-pub(crate) fn is_free(nft: &mut Nft, address: IpAddr) -> Result<bool, netlink::Error> {
-    for set in nft.sets(&table())? {
-        if set.keys == KeyKind::Address(Family::of(address)) {
-            let found = nft.element(&table(), &set.name, address)?;
-            if found.is_some_and(|element| !element.leaving) {
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
 }

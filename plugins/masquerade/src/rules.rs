@@ -170,6 +170,8 @@ pub struct Plan {
     pub inside: Inside,
     /// What is published.
     pub published: Vec<Published>,
+    /// The networks behind it, of the families it has addresses of.
+    pub behind: Vec<Cidr>,
 }
 
 impl Plan {
@@ -212,7 +214,7 @@ pub fn plan(network: &NetworkName, config: &Config, inside: &Inside, addresses: 
             group(network, config, inside, *subnet, members)
         })
         .collect();
-    let accepts = [Family::V4, Family::V6]
+    let accepts: Vec<Accepts> = [Family::V4, Family::V6]
         .into_iter()
         .filter_map(|family| {
             let mut own: Vec<Cidr> = addresses.iter().map(|address| address.network()).collect();
@@ -220,8 +222,10 @@ pub fn plan(network: &NetworkName, config: &Config, inside: &Inside, addresses: 
             (!own.is_empty()).then(|| accepts::of(network, config, inside, family, own))
         })
         .collect();
+    let families = accepts.iter().map(|accepts: &Accepts| accepts.family);
     Plan {
         groups,
+        behind: families.flat_map(|family| config.sources(family)).collect(),
         accepts,
         inside: inside.clone(),
         published: publish::wanted(config, addresses),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use plumb_tests::{Process, binaries, conf, json, until};
+use plumb_tests::{Process, binaries, conf, conf_for, json, until};
 
 use super::world::{INTERNET, SILENCE, UPLINK, World, kept_out, seen, seen_within};
 
@@ -180,4 +180,60 @@ fn a_zone_that_cannot_be_had_undoes_the_attachment() {
         .succeeds();
     let refused = world.add(&c1, &result, json!({ "backend": "firewalld" }));
     refused.fails_with(11, "firewalld");
+}
+
+#[test]
+fn networks_behind_the_containers_are_sources_as_long_as_somebody_is_in_front() {
+    let firewalld = Firewalld::new();
+    let world = &firewalld.world;
+    let (c1, first) = world.with_container("c1");
+    let (c2, second) = world.with_container("c2");
+    c1.sh("ip addr add 10.90.0.2/16 dev lo; ip -6 addr add fd90::2/64 dev lo nodad");
+    world
+        .host
+        .sh("ip route add 10.90.0.0/16 via 10.77.0.2; ip -6 route add fd90::/64 via fd77::2");
+    let keys = json!({ "sources": ["10.90.0.0/16", "fd90::/64"] });
+    let check = || {
+        let plugin = world.plugin().previous(&first);
+        plugin.check(&c1, conf("masquerade", keys.clone()))
+    };
+    let del = |container, network: &str| {
+        let plugin = world.plugin().netns("");
+        plugin
+            .del(container, conf_for(network, "masquerade", keys.clone()))
+            .succeeds();
+    };
+    world.add(&c1, &first, keys.clone()).succeeds();
+    world.add(&c2, &second, keys.clone()).succeeds();
+    let other = conf_for("other", "masquerade", keys.clone());
+    world.plugin().previous(&second).add(&c2, other).succeeds();
+    for (number, (outside, uplink)) in INTERNET.into_iter().zip(UPLINK).enumerate() {
+        let behind = ["10.90.0.2", "fd90::2"][number];
+        c1.sh(&format!(
+            "ip route replace default via {} src {behind}",
+            ["10.77.0.1", "fd77::1"][number]
+        ));
+        let seen = seen(&c1, &world.internet, outside);
+        assert_eq!(seen.as_deref(), Some(uplink));
+    }
+    let all = "10.77.0.2 10.77.0.3 10.90.0.0/16 fd77::2 fd77::3 fd90::/64";
+    assert_eq!(firewalld.sources("trusted"), all);
+    check().succeeds();
+    world.host.exec([
+        "firewall-cmd",
+        "--zone=trusted",
+        "--remove-source=fd90::/64",
+    ]);
+    check().fails_with(102, "firewalld: fd90::/64 is no source of zone trusted");
+    world.add(&c1, &first, keys.clone()).succeeds();
+    check().succeeds();
+
+    let left = "10.77.0.3 10.90.0.0/16 fd77::3 fd90::/64";
+    // The first of the network, its last one, and the other network's.
+    del(&c1, "testnet");
+    assert_eq!(firewalld.sources("trusted"), left);
+    del(&c2, "testnet");
+    assert_eq!(firewalld.sources("trusted"), left);
+    del(&c2, "other");
+    assert_eq!(firewalld.sources("trusted"), "");
 }
