@@ -6,7 +6,7 @@
 use core::fmt;
 use core::net::IpAddr;
 
-use crate::addr::Mac;
+use crate::addr::{Family, Mac};
 use crate::code::Code;
 use crate::error::{Cause, Error, Step};
 use crate::ident::IfName;
@@ -83,7 +83,7 @@ impl Found {
     }
 
     /// Compares its routes. Every recorded one must be there: the same destination, table and metric, and the
-    /// recorded gateway, MTU and segment size, where they are. More routes are nobody's concern.
+    /// recorded gateway, scope, MTU and segment size, where they are. More routes are nobody's concern.
     ///
     /// # Errors
     /// Code 102 when one is missing.
@@ -106,7 +106,10 @@ impl Found {
                 .iter()
                 .filter(|found| gw.is_none() || found.gw == gw);
             if let Some(found) = by_it.next() {
+                // IPv6 has no scopes of routes.
+                let scope = route.scope.filter(|_| route.dst.family() == Family::V4);
                 for (name, wanted, found) in [
+                    ("scope", scope.map(u32::from), found.scope.map(u32::from)),
                     ("mtu", route.mtu, found.mtu),
                     ("advmss", route.advmss, found.advmss),
                 ] {

@@ -146,3 +146,60 @@ fn del_lets_go_of_it_where_the_configuration_names_another_bridge_by_now() {
     plugin(&host).del(&c7, &renamed).succeeds();
     host.assert_unchanged_since(&state);
 }
+
+/// Holds a tap as a hypervisor does, and prints the frames that come out of it. `TUNSETIFF` (`linux/if_tun.h`) with
+/// `IFF_TAP | IFF_NO_PI`.
+#[cfg(feature = "stock-kernel")]
+const HYPERVISOR: &str = r#"
+    use Fcntl;
+    sysopen(T, "/dev/net/tun", O_RDWR) or die "open: $!";
+    my $wish = pack("Z16 S x22", "tap0", 0x1002);
+    ioctl(T, 0x400454ca, $wish) or die "TUNSETIFF: $!";
+    $| = 1; print "ready\n";
+    while (sysread(T, my $frame, 2000)) { print unpack("H*", $frame), "\n" }
+"#;
+
+#[test]
+#[cfg(feature = "stock-kernel")]
+fn a_tap_with_and_without_somebody_who_holds_it_is_a_port() {
+    let (host, _ipam) = host();
+    host.sh("modprobe tun; ip tuntap add tap0 mode tap");
+    let hold = || {
+        let hypervisor = host.spawn(["perl", "-e", HYPERVISOR]);
+        hypervisor.until_output_has("ready", SOON);
+        assert!(until(SOON, || host.link("tap0").unwrap()["operstate"] == "UP"));
+        hypervisor
+    };
+    // Its queueing discipline and its multicast groups are those of a link that had a carrier.
+    host.sh("ip link set tap0 addrgenmode none up");
+    drop(hold());
+    host.sh("ip link set tap0 down");
+    let before = host.state();
+    let vm = host.container("vm");
+    let conf = adopting(json!({ "isGateway": true }));
+    let given = json!({
+        "cniVersion": "1.1.0",
+        "interfaces": [{ "name": "tap0" }],
+        "ips": [{ "address": "10.1.0.9/24", "gateway": "10.1.0.1" }],
+    });
+    let call = plugin(&host).previous(&given);
+    // Nobody holds it: no carrier, which is not waited for.
+    let added = call.add(&vm, &conf);
+    assert!(
+        added.elapsed < Duration::from_secs(5),
+        "{:?}",
+        added.elapsed
+    );
+    let result = added.succeeds();
+    assert_eq!(host.link("tap0").unwrap()["master"], "br0");
+    plugin(&host).previous(&result).check(&vm, &conf).succeeds();
+    let hypervisor = hold();
+    // What the host asks on the bridge comes out of the tap: an ARP request for 10.1.0.9.
+    host.ping("10.1.0.9");
+    hypervisor.until_output_has("0a010009", SOON);
+    plugin(&host).del(&vm, &conf).succeeds();
+    assert!(host.link("tap0").unwrap().get("master").is_none());
+    drop(hypervisor);
+    host.sh("ip link set tap0 down");
+    host.assert_unchanged_since(&before);
+}

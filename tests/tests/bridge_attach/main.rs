@@ -6,6 +6,7 @@ mod add;
 mod adopt;
 mod chained;
 mod check;
+mod check_each;
 mod concurrent;
 mod del;
 mod documentation;

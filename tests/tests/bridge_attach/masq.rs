@@ -5,7 +5,7 @@ use std::time::Duration;
 use plumb_tests::{Container, Host, Value, json, until};
 
 use super::ipam::Ipam;
-use super::{attached, host, layer3, plugin};
+use super::{attached, host, layer3, plugin, with};
 
 const INTERNET: [&str; 2] = ["203.0.113.9", "2001:db8:113::9"];
 
@@ -74,6 +74,37 @@ fn del_leaves_no_rule_with_or_without_namespace_and_result() {
         plugin(&host).netns("").del(&c2, &conf).succeeds();
     }
     assert_eq!(host.ruleset(), before);
+}
+
+/// With the Go plugin they share a chain, which the DEL of the first flushes and then cannot delete.
+#[test]
+fn two_interfaces_of_a_container_on_one_network_keep_their_own_rules() {
+    let (host, ipam, _internet) = connected();
+    let before = host.state();
+    let conf = with(
+        masquerading(),
+        json!({ "ipForward": false, "removeEmptyBridge": true, "macspoofchk": true }),
+    );
+    let (c1, _) = attached(&host, "c1", &conf);
+    ipam.gives("c1", json!({ "ips": [{ "address": "10.1.0.77/24" }] }));
+    let second = plugin(&host).ifname("eth1");
+    let mut more = conf.clone();
+    more["isDefaultGateway"] = false.into();
+    let result = second.add(&c1, &more).succeeds();
+    plugin(&host).del(&c1, &conf).succeeds();
+    gone(&host, "testnet/c1/eth0");
+    second
+        .clone()
+        .previous(&result)
+        .check(&c1, &more)
+        .succeeds();
+    host.set_sysctl("net/ipv4/ip_forward", "1");
+    c1.sh("ip route add default via 10.1.0.1");
+    assert!(c1.ping(INTERNET[0]));
+    host.set_sysctl("net/ipv4/ip_forward", "0");
+    second.del(&c1, &more).succeeds();
+    until(Duration::from_secs(3), || host.ruleset().is_empty());
+    host.assert_unchanged_since(&before);
 }
 
 #[test]

@@ -163,6 +163,23 @@ fn segment_bridge_attach() -> Case {
     }
 }
 
+/// In a VLAN, with a trunk, a gateway interface and a segment that carries the VLANs.
+#[cfg(feature = "stock-kernel")]
+fn vlan_bridge_attach() -> Case {
+    let conf = bridge(&json!({
+        "vlan": 7,
+        "vlanTrunk": [{ "minID": 100, "maxID": 200 }, { "id": 300 }],
+        "uplink": { "vxlan": { "vni": 7, "remote": "10.70.0.2" } },
+        "removeEmptyBridge": true,
+        "ipForward": false,
+    }));
+    Case {
+        name: "bridge-attach with VLANs",
+        chain: vec![("bridge-attach", conf)],
+        ..tidy_bridge_attach()
+    }
+}
+
 /// Chained, with an interface that the plugin before made.
 fn chained_bridge_attach() -> Case {
     let conf = conf(
@@ -371,4 +388,13 @@ tests! {
         add_of_the_chain_fails
         del_of_the_chain_is_killed
         del_of_the_chain_fails;
+}
+
+#[cfg(feature = "stock-kernel")]
+tests! {
+    vlan_bridge_attach:
+        add_of_a_bridge_attach_with_vlans_is_killed
+        add_of_a_bridge_attach_with_vlans_fails
+        del_of_a_bridge_attach_with_vlans_is_killed
+        del_of_a_bridge_attach_with_vlans_fails;
 }
