@@ -114,6 +114,16 @@ pub fn delete(link: &Link, cidr: Cidr) -> Request<Rtnetlink> {
     )
 }
 
+/// Like [`add`], and succeeds when the link has it.
+pub fn ensure(link: &Link, cidr: Cidr) -> Request<Rtnetlink> {
+    add(link, cidr).tolerate(libc::EEXIST)
+}
+
+/// Like [`delete`], and succeeds when the link does not have it.
+pub fn remove(link: &Link, cidr: Cidr) -> Request<Rtnetlink> {
+    delete(link, cidr).tolerate(libc::EADDRNOTAVAIL)
+}
+
 impl Rtnl {
     /// Lists the addresses of a link, both families.
     pub fn addresses(&mut self, link: &Link) -> Result<Vec<Address>, Error> {

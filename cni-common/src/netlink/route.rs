@@ -165,6 +165,16 @@ pub fn delete(link: &Link, route: &Route) -> Request<Rtnetlink> {
     )
 }
 
+/// Like [`add`], and succeeds when there is an exact duplicate.
+pub fn ensure(link: &Link, route: &Route) -> Request<Rtnetlink> {
+    add(link, route).tolerate(libc::EEXIST)
+}
+
+/// Like [`delete`], and succeeds when there is none.
+pub fn remove(link: &Link, route: &Route) -> Request<Rtnetlink> {
+    delete(link, route).tolerate(libc::ESRCH)
+}
+
 impl Rtnl {
     /// Lists the unicast routes through a link, of both families and all tables; of a route with several next
     /// hops those on the link.

@@ -8,11 +8,10 @@ use cni_common::ident::IfName;
 use cni_common::netlink::link::Link;
 use cni_common::netlink::route::Route;
 use cni_common::netlink::{Rtnl, addr, route};
-use cni_common::netns::Netns;
+use cni_common::netns::{Identity, Netns};
 
 use crate::lease::{Terms, Wishes};
 use crate::record::Place;
-use crate::socket;
 
 /// The least MTU of a link that has IPv6 (RFC 8200, 5).
 const IPV6_MIN_MTU: u32 = 1280;
@@ -39,8 +38,8 @@ impl Inside {
                 format!("{path} is the namespace of dhcp-ipam itself"),
             ));
         }
-        let (cookie, opened) = netns
-            .run(|| (socket::netns_cookie(), Rtnl::open()))
+        let (identity, opened) = netns
+            .run(|| (Identity::current(), Rtnl::open()))
             .step(|| "enter the container's namespace")?;
         let mut rtnl = opened.map_err(Cause::cause)?;
         let link = rtnl
@@ -60,7 +59,10 @@ impl Inside {
         })?;
         Ok(Self {
             netns,
-            cookie: cookie.step(|| "SO_NETNS_COOKIE")?,
+            cookie: match identity.step(|| "identify the container's namespace")? {
+                Identity::Unique(cookie) => Some(cookie),
+                Identity::Reused(_) => None,
+            },
             link,
             mac,
             rtnl,
@@ -90,13 +92,13 @@ impl Inside {
 
     /// Gives it one.
     pub(crate) fn give(&mut self, cidr: Cidr) -> Result<(), Error> {
-        let request = addr::add(&self.link, cidr).tolerate(libc::EEXIST);
+        let request = addr::ensure(&self.link, cidr);
         self.rtnl.execute(request).map_err(Cause::cause)
     }
 
     /// Takes one away.
     pub(crate) fn take(&mut self, cidr: Cidr) -> Result<(), Error> {
-        let request = addr::delete(&self.link, cidr).tolerate(libc::EADDRNOTAVAIL);
+        let request = addr::remove(&self.link, cidr);
         self.rtnl.execute(request).map_err(Cause::cause)
     }
 
@@ -137,7 +139,7 @@ impl Inside {
         let old_routes = installed(old, wishes)?;
         let new_routes = installed(new, wishes)?;
         if let Some(cidr) = new_cidr.filter(|cidr| Some(*cidr) != old_cidr) {
-            let request = addr::add(&self.link, cidr).tolerate(libc::EEXIST);
+            let request = addr::ensure(&self.link, cidr);
             failures.extend(self.rtnl.execute(request).err());
         }
         let gone = |each: &&Route| !new_routes.iter().any(|new| in_place_of(new, each));
@@ -145,7 +147,7 @@ impl Inside {
             self.delete_route(each, &mut failures);
         }
         if let Some(cidr) = old_cidr.filter(|cidr| Some(*cidr) != new_cidr) {
-            let request = addr::delete(&self.link, cidr).tolerate(libc::EADDRNOTAVAIL);
+            let request = addr::remove(&self.link, cidr);
             failures.extend(self.rtnl.execute(request).err());
         }
         // After the old address went: the kernel takes routes with it that name it as their source.
@@ -154,7 +156,7 @@ impl Inside {
             let request = if stands && !old_routes.contains(each) {
                 route::replace(&self.link, each)
             } else {
-                route::add(&self.link, each).tolerate(libc::EEXIST)
+                route::ensure(&self.link, each)
             };
             failures.extend(self.rtnl.execute(request).err());
         }
@@ -175,7 +177,7 @@ impl Inside {
                 && each.priority.unwrap_or(0) == gone.priority.unwrap_or(0)
         };
         for each in found.iter().filter(same) {
-            let request = route::delete(&self.link, each).tolerate(libc::ESRCH);
+            let request = route::remove(&self.link, each);
             failures.extend(self.rtnl.execute(request).err());
         }
     }

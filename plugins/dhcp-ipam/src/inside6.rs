@@ -155,7 +155,7 @@ impl Inside {
         let same = new.map(|(cidr, _)| cidr.address());
         let removed = match old.filter(|old| Some(old.address()) != same) {
             Some(old) => {
-                let request = addr::delete(&self.link, old).tolerate(libc::EADDRNOTAVAIL);
+                let request = addr::remove(&self.link, old);
                 self.rtnl.execute(request).map_err(Cause::cause)
             }
             None => Ok(()),

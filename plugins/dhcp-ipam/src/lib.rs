@@ -18,9 +18,8 @@ mod random;
 mod reach;
 mod record;
 mod record6;
-mod socket;
-mod socket6;
 mod store;
+mod sys;
 mod time;
 mod wire;
 

@@ -23,6 +23,7 @@ use crate::reach;
 use crate::record::Record;
 use crate::record6::{Mode, Record6};
 use crate::store::{Kept, Store};
+use crate::sys::file::may_write_in;
 
 /// For the end of many leases: each is a message from a namespace.
 const COLLECTING: Duration = Duration::from_mins(2);
@@ -287,11 +288,10 @@ fn can_write(directory: &Path) -> Result<(), Error> {
         .ancestors()
         .find(|path| fs::metadata(path).is_ok())
         .unwrap_or(Path::new("/"));
-    let mode = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
-    nix::unistd::access(existing, mode).map_err(|errno| {
+    may_write_in(existing).map_err(|error| {
         Error::new(
             Code::Io,
-            format!("{} cannot be written: {errno}", existing.display()),
+            format!("{} cannot be written: {error}", existing.display()),
         )
     })
 }

@@ -14,6 +14,7 @@ use cni_common::owner::Owner;
 
 use crate::record::{Record, Standing};
 use crate::record6::Record6;
+use crate::sys::file;
 
 /// Where the files are when the configuration does not say.
 pub(crate) const DIRECTORY: &str = "/var/lib/cni/dhcp-ipam";
@@ -169,13 +170,7 @@ impl Store {
         let new = path.with_extension("new");
         let text = Json::from(record.to_json()).to_pretty();
         let written = (|| {
-            let mut file = OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .custom_flags(libc::O_NOFOLLOW)
-                .open(&new)?;
+            let mut file = file::to_write(&new)?;
             file.write_all(text.as_bytes())?;
             file.write_all(b"\n")?;
             if lasting == Lasting::PowerFailure {
@@ -231,10 +226,7 @@ fn read<K: Kept>(path: &Path) -> Option<K> {
         log::warning(format_args!("{}: {why}", path.display()));
     };
     let mut bytes = Vec::new();
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path);
+    let opened = file::to_read(path);
     let read = opened.and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,

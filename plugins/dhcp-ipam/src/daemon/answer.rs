@@ -6,12 +6,12 @@ use cni_common::code::Code;
 use cni_common::error::Error;
 use cni_common::owner::Owner;
 
-use super::poll::now;
 use super::{Daemon, Due};
 use crate::control::{Answer, Held};
 use crate::dual::{Part, Require, Verdict, decide};
 use crate::lease::Terms;
 use crate::lease6::Granted6;
+use crate::sys::poll::now;
 use crate::time::Time;
 
 /// An ADD that has no answer yet.

@@ -2,13 +2,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::sched::{CloneFlags, setns};
-
 use super::options::Options;
+use crate::sys::process::enter_mounts;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -34,20 +32,11 @@ fn leave_mounts(needed: &[PathBuf]) -> io::Result<()> {
         each.map(|found| Ok(identity(&found?))).collect()
     };
     let here = look()?;
-    enter(&theirs)?;
+    enter_mounts(&theirs)?;
     match look() {
         Ok(there) if there == here => Ok(()),
-        _ => enter(&ours),
+        _ => enter_mounts(&ours),
     }
-}
-
-fn enter(namespace: &File) -> io::Result<()> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "mounts, not a network: this process has one thread, and stays there"
-    )]
-    setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS)?;
-    Ok(())
 }
 
 fn identity(found: &fs::Metadata) -> (u64, u64) {

@@ -4,9 +4,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use nix::sys::socket::{getsockopt, sockopt};
-
 use crate::control::{Answer, LONGEST};
+use crate::sys::stream::is_trusted;
 
 /// A connection.
 #[derive(Debug)]
@@ -36,9 +35,7 @@ impl Connection {
     /// Takes a connection of somebody who may ask.
     pub(super) fn new(stream: UnixStream) -> io::Result<Option<Self>> {
         stream.set_nonblocking(true)?;
-        let peer = getsockopt(&stream, sockopt::PeerCredentials)?;
-        let ours = nix::unistd::geteuid().as_raw();
-        let may = peer.uid() == 0 || peer.uid() == ours;
+        let may = is_trusted(&stream)?;
         Ok(may.then_some(Self {
             stream,
             received: Vec::new(),

@@ -4,8 +4,8 @@ use cni_common::log;
 
 use super::Daemon;
 use super::counters::Counter;
-use super::poll::now;
 use crate::client::Ignored;
+use crate::sys::poll::now;
 use crate::wire::{self, Asked, Kind, frame};
 
 /// How many packets of one session are read before others have their turn.

@@ -4,9 +4,9 @@ use cni_common::log;
 
 use super::Daemon;
 use super::counters::Counter;
-use super::poll::now;
 use super::session6::Session6;
 use crate::client6::Ignored;
+use crate::sys::poll::now;
 use crate::wire::{nd, v6};
 
 /// How many packets of one session are read before others have their turn.

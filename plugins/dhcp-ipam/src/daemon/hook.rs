@@ -3,21 +3,18 @@
 //! Which program is run is said by the configuration alone; what a server said is on its standard input, as JSON.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use cni_common::log;
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 
 use super::counters::Counter;
 use super::event::Event;
-use super::poll::now;
 use super::{Daemon, Due};
+use crate::sys::poll::now;
+use crate::sys::{file, process};
 use crate::time::Time;
 
 /// How many run at once.
@@ -84,9 +81,7 @@ impl Hooks {
                 Ok(None) if one.until > time => rest.push(one),
                 Ok(None) => {
                     // The whole group: a script's children hold what they hold.
-                    if let Ok(pid) = i32::try_from(one.child.id()) {
-                        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-                    }
+                    process::kill_group(one.child.id());
                     let _ = one.child.wait();
                     let late = io::Error::other(format!("took more than {PATIENCE:?}: killed"));
                     ended.push((one, Err(late)));
@@ -146,9 +141,7 @@ impl Daemon {
 
 fn spawn(program: &str, event: &Event) -> io::Result<Child> {
     // Not a pipe: nobody waits here until a program reads.
-    let mut input = File::from(memfd_create(c"event", MFdFlags::MFD_CLOEXEC)?);
-    input.write_all(event.line.as_bytes())?;
-    input.rewind()?;
+    let input = file::of_bytes(event.line.as_bytes())?;
     Command::new(program)
         .env_clear()
         .env("PATH", PATH)

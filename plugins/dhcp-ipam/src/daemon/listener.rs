@@ -1,22 +1,17 @@
 //! Listening, and going into the background.
-#![expect(
-    unsafe_code,
-    reason = "fork, close_range and a descriptor that systemd passed have no safe wrapper"
-)]
-
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use cni_common::code::Code;
 use cni_common::error::{Error, Step};
-use nix::unistd::ForkResult;
 
 use super::apart;
 use super::options::Options;
 use crate::reach;
+use crate::sys::process::{self, Side};
+use crate::sys::stream;
 
 /// A log that is longer than that is put aside when a daemon starts.
 const LONGEST_LOG: u64 = 1 << 20;
@@ -116,49 +111,19 @@ fn activated() -> Result<Option<UnixListener>, Error> {
             "LISTEN_FDS: the socket unit must have exactly one ListenStream",
         ));
     }
-    // SAFETY: takes no pointer, and changes nothing.
-    if unsafe { libc::fcntl(3, libc::F_GETFD) } < 0 {
-        return Err(Error::new(
-            Code::InvalidConfig,
-            "LISTEN_FDS: descriptor 3 is not open",
-        ));
-    }
-    // SAFETY: systemd passes the first descriptor as number 3, for this process alone, and nothing else took it.
-    let socket = unsafe { OwnedFd::from_raw_fd(3) };
-    Ok(Some(UnixListener::from(socket)))
-}
-
-/// Closes what a careless caller left open beside the standard streams; a pipe of it would otherwise never end.
-///
-/// To be called before anything is opened.
-pub(super) fn close_inherited() {
-    // SAFETY: no descriptor above 2 is in use: the process has just begun.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
-}
-
-/// What a process is after going into the background.
-pub(super) enum Side {
-    /// The one that was started; it ends.
-    Front,
-    /// The daemon.
-    Back,
+    let socket = stream::passed();
+    socket
+        .map(Some)
+        .ok_or_else(|| Error::new(Code::InvalidConfig, "LISTEN_FDS: descriptor 3 is not open"))
 }
 
 /// Goes into the background: a session of its own, no terminal, the caller's streams closed, and out of the caller's
 /// mounts and cgroup where that can be ([`apart`]).
 pub(super) fn detach(options: &Options) -> Result<Side, Error> {
     let doing = || "go into the background";
-    // SAFETY: the process has one thread, so the child finds no lock taken.
-    match unsafe { nix::unistd::fork() }
-        .map_err(std::io::Error::from)
-        .step(doing)?
-    {
-        ForkResult::Parent { .. } => return Ok(Side::Front),
-        ForkResult::Child => {}
+    if process::to_background().step(doing)? == Side::Front {
+        return Ok(Side::Front);
     }
-    nix::unistd::setsid()
-        .map_err(std::io::Error::from)
-        .step(doing)?;
     let nothing = File::options()
         .read(true)
         .write(true)
@@ -175,10 +140,7 @@ pub(super) fn detach(options: &Options) -> Result<Side, Error> {
         .mode(0o600)
         .open(&path)
         .step(doing)?;
-    let streams = nix::unistd::dup2_stdin(&nothing)
-        .and_then(|()| nix::unistd::dup2_stdout(&nothing))
-        .and_then(|()| nix::unistd::dup2_stderr(&log));
-    streams.map_err(std::io::Error::from).step(doing)?;
+    process::redirect(&nothing, &log).step(doing)?;
     apart::leave(options);
     Ok(Side::Back)
 }

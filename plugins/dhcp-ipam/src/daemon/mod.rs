@@ -16,8 +16,6 @@ mod hook;
 mod inform;
 mod listener;
 mod options;
-mod poll;
-mod privileges;
 mod remark;
 mod serve;
 mod session;
@@ -37,14 +35,16 @@ use cni_common::log::{self, Level, LogConfig};
 use cni_common::owner::Owner;
 
 use crate::store::Store;
+use crate::sys::poll::{Asks, Poll, Source, now};
+use crate::sys::process::Side;
+use crate::sys::{privileges, process};
 use crate::time::Time;
 use answer::Pending;
 use connection::Connection;
 use counters::{Counter, Counters};
 use hook::Hooks;
-use listener::{Listener, Listening, Side};
+use listener::{Listener, Listening};
 use options::Options;
-use poll::{Asks, Poll, Source, now};
 use remark::Remarks;
 use session::Session;
 use session6::Session6;
@@ -119,7 +119,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 
 fn begin(options: Options) -> Result<(), Error> {
     if options.detach {
-        listener::close_inherited();
+        process::close_inherited();
     }
     let store = Store::new(&options.state);
     store.create()?;
@@ -147,7 +147,7 @@ fn begin(options: Options) -> Result<(), Error> {
         return Ok(());
     }
     listener.sign()?;
-    more_descriptors();
+    process::more_descriptors();
     let socket = options.socket.clone();
     let pidfile = options.pidfile.clone();
     if let Some(path) = &pidfile {
@@ -169,15 +169,6 @@ fn begin(options: Options) -> Result<(), Error> {
         daemon.leases()
     ));
     ended
-}
-
-/// Two sockets for each of ten thousand leases at once are more than the usual limit.
-fn more_descriptors() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // With the old limit it works as well, for fewer.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
-    }
 }
 
 impl Daemon {

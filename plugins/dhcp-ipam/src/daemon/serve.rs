@@ -1,6 +1,7 @@
 //! What plugins and people ask.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::rc::Rc;
 
 use cni_common::addr::Cidr;
@@ -15,7 +16,6 @@ use super::answer::{Pending, nothing_asked};
 use super::connection::{Connection, Heard};
 use super::counters::Counter;
 use super::describe::{Depth, described, described6, state_of, state_of6};
-use super::poll::{Source, now};
 use super::session::{Session, Waiter};
 use super::session6::Session6;
 use super::{ASKING, CONNECTIONS, Daemon, Due};
@@ -25,6 +25,8 @@ use crate::inside::Inside;
 use crate::lease::Terms;
 use crate::record::{Place, Record, Settings};
 use crate::record6::{Record6, Settings6};
+use crate::sys::file::may_execute;
+use crate::sys::poll::{Source, now};
 
 impl Daemon {
     /// Takes the connections that wait.
@@ -234,9 +236,8 @@ impl Daemon {
             ipv6.as_ref().and_then(|one| one.on_change.as_deref()),
         ];
         for program in programs.into_iter().flatten() {
-            let may = nix::unistd::access(program, nix::unistd::AccessFlags::X_OK);
-            may.map_err(|errno| {
-                let text = format!("ipam.onChange: {program} cannot be executed: {errno}");
+            may_execute(Path::new(program)).map_err(|error| {
+                let text = format!("ipam.onChange: {program} cannot be executed: {error}");
                 Error::new(Code::InvalidConfig, text)
             })?;
         }

@@ -14,7 +14,7 @@ use crate::client::{Client, Identity, Policy};
 use crate::inside::Inside;
 use crate::lease::{Lease, Terms};
 use crate::record::{Place, Record, Settings, Standing};
-use crate::socket::{self, Hears, PacketSocket};
+use crate::sys::packet::{self, Hears, PacketSocket};
 use crate::time::Time;
 use crate::wire::{Outgoing, frame};
 
@@ -226,12 +226,12 @@ impl Session {
             Some(udp) => Ok(udp),
             None => inside
                 .netns
-                .run(|| socket::udp(&inside.link.name, from))
+                .run(|| packet::udp(&inside.link.name, from))
                 .step(|| "enter the container's namespace")?,
         };
         let bytes = message.to_bytes().unwrap_or_default();
         let sent = opened.and_then(|udp| {
-            socket::send_udp(&udp, to, &bytes)?;
+            packet::send_udp(&udp, to, &bytes)?;
             Ok(udp)
         });
         match (sent, self.server_mac) {

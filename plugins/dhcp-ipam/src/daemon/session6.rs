@@ -17,7 +17,7 @@ use crate::inside::Inside;
 use crate::lease6::{Advertised, Granted6, Lease6, Terms6};
 use crate::record::{Place, Standing};
 use crate::record6::{Record6, Settings6};
-use crate::socket6::{Dhcp6Socket, NeighbourSocket};
+use crate::sys::socket6::{Dhcp6Socket, NeighbourSocket};
 use crate::time::Time;
 use crate::wire::nd;
 use crate::wire::v6::Outgoing;

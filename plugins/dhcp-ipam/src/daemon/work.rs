@@ -10,7 +10,6 @@ use cni_common::error::Error;
 
 use super::counters::Counter;
 use super::event::Happened;
-use super::poll::{Source, now};
 use super::session::{OurClient, Session};
 use super::{Daemon, Due, failure};
 use crate::client::{Client, Lost, Output};
@@ -18,6 +17,7 @@ use crate::inside::Inside;
 use crate::lease::{Lease, Terms};
 use crate::random;
 use crate::record::{Record, Standing};
+use crate::sys::poll::{Source, now};
 use crate::time::Time;
 use crate::wire::Kind;
 

@@ -9,7 +9,6 @@ use cni_common::error::{Error, Step};
 use super::attempt6::{Attempt, Progress, Want};
 use super::counters::Counter;
 use super::event::Happened;
-use super::poll::{Source, now};
 use super::session6::{LOOKING, OurClient6, Session6, Settling};
 use super::work::wall;
 use super::{Daemon, Due, failure};
@@ -21,6 +20,7 @@ use crate::lease6::{Lease6, Terms6};
 use crate::random;
 use crate::record::Standing;
 use crate::record6::Record6;
+use crate::sys::poll::{Source, now};
 use crate::time::Time;
 
 /// How often the interface is looked at while an ADD waits for it.

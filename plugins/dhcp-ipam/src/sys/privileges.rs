@@ -32,7 +32,7 @@ struct Set {
 }
 
 /// Keeps the capabilities that are needed, of those there are, and lets no program that is executed get more.
-pub(super) fn drop_unneeded() -> io::Result<()> {
+pub(crate) fn drop_unneeded() -> io::Result<()> {
     /// `_LINUX_CAPABILITY_VERSION_3`
     const VERSION: u32 = 0x2008_0522;
     nix::sys::prctl::set_no_new_privs()?;

@@ -14,7 +14,7 @@ use crate::time::Time;
 
 /// What an event is about; its number is what epoll keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// A plugin wants to talk.
     Listener,
     /// A deadline.
@@ -66,7 +66,7 @@ impl Source {
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asks {
+pub(crate) enum Asks {
     /// The end.
     End,
     /// A look at the programs that were started.
@@ -75,14 +75,14 @@ pub(super) enum Asks {
 
 /// Epoll, a timer and the signals that the daemon hears.
 #[derive(Debug)]
-pub(super) struct Poll {
+pub(crate) struct Poll {
     epoll: Epoll,
     timer: TimerFd,
     signals: SignalFd,
 }
 
 impl Poll {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGTERM);
         mask.add(Signal::SIGINT);
@@ -102,13 +102,13 @@ impl Poll {
     }
 
     /// Reports when there is something to read.
-    pub(super) fn watch(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+    pub(crate) fn watch(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, source.number());
         Ok(self.epoll.add(fd, event)?)
     }
 
     /// Reports when there is room to write, too, or no longer.
-    pub(super) fn watch_room(&self, fd: impl AsFd, source: Source, room: bool) -> io::Result<()> {
+    pub(crate) fn watch_room(&self, fd: impl AsFd, source: Source, room: bool) -> io::Result<()> {
         let flags = if room {
             EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT
         } else {
@@ -119,7 +119,7 @@ impl Poll {
     }
 
     /// Sets the clock to the next deadline, or stops it.
-    pub(super) fn set(&self, deadline: Option<Time>) -> io::Result<()> {
+    pub(crate) fn set(&self, deadline: Option<Time>) -> io::Result<()> {
         let Some(deadline) = deadline else {
             return Ok(self.timer.unset()?);
         };
@@ -131,7 +131,7 @@ impl Poll {
     }
 
     /// Waits for something to happen.
-    pub(super) fn wait(&self) -> io::Result<Vec<Source>> {
+    pub(crate) fn wait(&self) -> io::Result<Vec<Source>> {
         let mut events = [EpollEvent::empty(); 64];
         let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
             Ok(count) => count,
@@ -145,7 +145,7 @@ impl Poll {
     }
 
     /// What a signal asks for.
-    pub(super) fn signal(&self) -> Option<Asks> {
+    pub(crate) fn signal(&self) -> Option<Asks> {
         let signal = self.signals.read_signal().ok().flatten()?;
         let is_child = i32::try_from(signal.ssi_signo) == Ok(libc::SIGCHLD);
         Some(if is_child { Asks::Children } else { Asks::End })
@@ -153,7 +153,7 @@ impl Poll {
 }
 
 /// The time.
-pub(super) fn now() -> Time {
+pub(crate) fn now() -> Time {
     let clock = nix::time::ClockId::CLOCK_BOOTTIME;
     // Every kernel that runs this has the clock.
     let time = nix::time::clock_gettime(clock).unwrap_or(TimeSpec::new(0, 0));

@@ -3,7 +3,7 @@
 //! An open socket keeps its namespace alive, so none is open while a lease is quietly held.
 #![expect(
     unsafe_code,
-    reason = "packet sockets, their filters and SO_NETNS_COOKIE have no safe wrapper in nix"
+    reason = "packet sockets and their filters have no safe wrapper in nix"
 )]
 
 use core::mem::size_of;
@@ -137,36 +137,6 @@ pub(crate) fn udp(link: &str, address: Ipv4Addr) -> io::Result<UdpSocket> {
 pub(crate) fn send_udp(socket: &UdpSocket, server: Ipv4Addr, message: &[u8]) -> io::Result<()> {
     socket.send_to(message, SocketAddrV4::new(server, SERVER_PORT))?;
     Ok(())
-}
-
-/// What tells the calling thread's network namespace from every other since boot; inode numbers are used again at once.
-/// `None` before Linux 5.14.
-pub(crate) fn netns_cookie() -> io::Result<Option<u64>> {
-    /// asm-generic/socket.h
-    const SO_NETNS_COOKIE: i32 = 71;
-    let any = socket(
-        AddressFamily::Inet,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
-    let mut cookie: u64 = 0;
-    let mut length = length_of::<u64>();
-    // SAFETY: value and length live until the call returns, and the length is that of the value.
-    let done = unsafe {
-        libc::getsockopt(
-            any.as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut length,
-        )
-    };
-    match Errno::result(done) {
-        Ok(_) => Ok(Some(cookie)),
-        Err(Errno::ENOPROTOOPT) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 fn length_of<T>() -> libc::socklen_t {

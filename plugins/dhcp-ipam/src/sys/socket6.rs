@@ -13,7 +13,7 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-use crate::socket::{attach, neighbours};
+use super::packet::{attach, neighbours};
 use crate::wire::nd;
 use crate::wire::v6::{CLIENT_PORT, SERVER_PORT, SERVERS};
 
