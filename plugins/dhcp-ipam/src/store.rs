@@ -15,6 +15,7 @@ use cni_common::owner::Owner;
 use crate::record::{Record, Standing};
 use crate::record6::Record6;
 use crate::sys::file;
+use crate::time::Time;
 
 /// Where the files are when the configuration does not say.
 pub(crate) const DIRECTORY: &str = "/var/lib/cni/dhcp-ipam";
@@ -40,6 +41,9 @@ pub(crate) trait Kept: Sized {
     const SUFFIX: &str;
 
     fn owner(&self) -> &Owner;
+    fn standing(&self) -> Standing;
+    /// Puts its times into those of this boot, with `wall` seconds since 1970 now.
+    fn settle(&mut self, boot: &str, now: Time, wall: u64);
     /// The same, being given back.
     fn released(&self) -> Self;
     fn to_json(&self) -> ObjectWriter;
@@ -51,6 +55,14 @@ impl Kept for Record {
 
     fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    fn settle(&mut self, boot: &str, now: Time, wall: u64) {
+        self.settle(boot, now, wall);
     }
 
     fn released(&self) -> Self {
@@ -74,6 +86,14 @@ impl Kept for Record6 {
 
     fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    fn settle(&mut self, boot: &str, now: Time, wall: u64) {
+        self.settle(boot, now, wall);
     }
 
     fn released(&self) -> Self {

@@ -3,6 +3,7 @@
 //! After each call drain [`Client::poll`], then wait for a message or for [`Client::deadline`]. How a message travels
 //! follows from the output that holds it, not from the state. Why one was ignored comes back as a value.
 
+mod change;
 mod message;
 mod receive;
 mod state;

@@ -4,6 +4,7 @@
 //! [`Client6::deadline`]. All it sends goes to all servers of the link from the interface's link-local address: that a
 //! server may want to be asked alone is obsolete.
 
+mod change;
 mod exchange;
 mod message;
 mod receive;

@@ -6,6 +6,9 @@ use cni_common::code::Code;
 use cni_common::error::Error;
 use cni_common::owner::Owner;
 
+use super::family::Family;
+use super::session4::V4;
+use super::session6::V6;
 use super::{Daemon, Due};
 use crate::control::{Answer, Held};
 use crate::dual::{Part, Require, Verdict, decide};
@@ -90,48 +93,37 @@ impl Daemon {
 
     /// The family that is late is no longer waited for; its client goes on, and the interface gets what it brings.
     fn stop_waiting(&mut self, connection: u64, pending: &Pending) {
-        if let (Part::Waits, Some(id)) = (&pending.v4, self.names.get(&pending.owner)) {
-            self.with(*id, |_, session| {
-                session
-                    .waiters
-                    .retain(|waiter| waiter.connection != connection);
-            });
+        if let (Part::Waits, Some(id)) = (&pending.v4, self.v4.id(&pending.owner)) {
+            self.leave::<V4>(id, connection, |_, _| {});
         }
-        if let (Part::Waits, Some(id)) = (&pending.v6, self.names6.get(&pending.owner)) {
-            self.with6(*id, |_, session| {
-                session
-                    .waiters
-                    .retain(|waiter| waiter.connection != connection);
-            });
+        if let (Part::Waits, Some(id)) = (&pending.v6, self.v6.id(&pending.owner)) {
+            self.leave::<V6>(id, connection, |_, _| {});
         }
     }
 
     /// An ADD that failed, or whose caller is gone, leaves nothing that was not there before.
     fn undo(&mut self, connection: u64, pending: &Pending) {
         let (had4, had6) = pending.had;
-        if let Some(id) = self.names.get(&pending.owner).copied() {
-            match &pending.v4 {
-                Part::Has(_) if !had4 => self.release(id),
-                Part::Waits => self.with(id, |daemon, session| {
-                    session
-                        .waiters
-                        .retain(|waiter| waiter.connection != connection);
-                    daemon.abandon(session);
-                }),
-                Part::Has(_) | Part::Off | Part::Failed(_) => {}
-            }
-        }
-        if let Some(id) = self.names6.get(&pending.owner).copied() {
-            match &pending.v6 {
-                Part::Has(_) if !had6 => self.release6(id),
-                Part::Waits => self.with6(id, |daemon, session| {
-                    session
-                        .waiters
-                        .retain(|waiter| waiter.connection != connection);
-                    daemon.abandon6(session);
-                }),
-                Part::Has(_) | Part::Off | Part::Failed(_) => {}
-            }
+        self.undo_part::<V4>(connection, &pending.owner, &pending.v4, had4);
+        self.undo_part::<V6>(connection, &pending.owner, &pending.v6, had6);
+    }
+
+    fn undo_part<F: Family>(
+        &mut self,
+        connection: u64,
+        owner: &Owner,
+        part: &Part<F::Granted>,
+        had: bool,
+    ) {
+        let Some(id) = F::sessions(self).id(owner) else {
+            return;
+        };
+        match part {
+            Part::Has(_) if !had => self.release::<F>(id),
+            Part::Waits => self.leave::<F>(id, connection, |daemon, session| {
+                daemon.abandon(session);
+            }),
+            Part::Has(_) | Part::Off | Part::Failed(_) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use cni_common::json::{Json, ObjectWriter};
 
-use super::session::Session;
+use super::session4::Session4;
 use super::session6::Session6;
 use crate::record::hex;
 use crate::time::Time;
@@ -17,7 +17,7 @@ pub(super) enum Depth {
 }
 
 /// The state of a session's client.
-pub(super) fn state_of(session: &Session) -> &'static str {
+pub(super) fn state_of(session: &Session4) -> &'static str {
     match &session.client {
         Some(client) => client.state_name(),
         None => "GONE",
@@ -26,7 +26,7 @@ pub(super) fn state_of(session: &Session) -> &'static str {
 
 /// The state of the IPv6 of a session.
 pub(super) fn state_of6(session: &Session6) -> &'static str {
-    match (&session.client, &session.attempt) {
+    match (&session.client, &session.own.attempt) {
         (Some(client), _) => client.state_name(),
         (None, Some(_)) => "ASKING-ROUTERS",
         (None, None) => "GONE",
@@ -68,7 +68,7 @@ pub(super) fn described6(session: &Session6, time: Time, depth: Depth) -> Json {
 }
 
 /// A session for people.
-pub(super) fn described(session: &Session, time: Time, depth: Depth) -> Json {
+pub(super) fn described(session: &Session4, time: Time, depth: Depth) -> Json {
     let lease = session.client.as_ref().and_then(|client| client.lease());
     let lease = lease.or(session.lease.as_ref().map(|(lease, _)| lease));
     let left = |until: Time| left(until, time);
@@ -88,7 +88,10 @@ pub(super) fn described(session: &Session, time: Time, depth: Depth) -> Json {
     }
     line.with("mac", session.place.mac.to_string())
         .with("clientId", hex(&session.settings.client_id))
-        .with_some("serverMac", session.server_mac.map(|mac| mac.to_string()))
+        .with_some(
+            "serverMac",
+            session.own.server_mac.map(|mac| mac.to_string()),
+        )
         .with_some("onChange", session.settings.on_change.as_deref())
         .with_some("lease", lease.map(|one| one.terms.to_json()))
         .into()

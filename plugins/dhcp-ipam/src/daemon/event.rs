@@ -1,17 +1,13 @@
 //! What happens to leases, told to those who want to know: a program of the configuration, and whoever watches.
 
-use std::rc::Rc;
-
 use cni_common::json::Json;
 use cni_common::owner::Owner;
 
 use super::Daemon;
 use super::counters::Counter;
+use super::family::Family;
 use super::session::Session;
-use super::session6::Session6;
 use crate::client::Lost;
-use crate::lease::Terms;
-use crate::lease6::Terms6;
 use crate::record;
 
 /// What happened to a lease.
@@ -50,38 +46,18 @@ pub(super) struct Event {
 }
 
 impl Event {
-    fn new(
-        session: &Session,
+    fn new<F: Family>(
+        session: &Session<F>,
         happened: Happened,
-        before: Option<&Terms>,
-        terms: Option<&Terms>,
+        before: Option<&F::Terms>,
+        terms: Option<&F::Terms>,
     ) -> Self {
         let json = record::about(&session.owner)
             .with("netns", session.place.netns.as_str())
             .with("event", happened.word())
-            .with("family", "ipv4")
-            .with_some("lease", terms.map(Terms::to_json))
-            .with_some("previous", before.map(Terms::to_json));
-        Self {
-            owner: session.owner.clone(),
-            netns: session.place.netns.clone(),
-            word: happened.word(),
-            line: Json::from(json).to_line() + "\n",
-        }
-    }
-
-    fn new6(
-        session: &Session6,
-        happened: Happened,
-        before: Option<&Terms6>,
-        terms: Option<&Terms6>,
-    ) -> Self {
-        let json = record::about(&session.owner)
-            .with("netns", session.place.netns.as_str())
-            .with("event", happened.word())
-            .with("family", "ipv6")
-            .with_some("lease", terms.map(Terms6::to_json))
-            .with_some("previous", before.map(Terms6::to_json));
+            .with("family", F::WORD.to_ascii_lowercase())
+            .with_some("lease", terms.map(F::terms_to_json))
+            .with_some("previous", before.map(F::terms_to_json));
         Self {
             owner: session.owner.clone(),
             netns: session.place.netns.clone(),
@@ -93,41 +69,19 @@ impl Event {
 
 impl Daemon {
     /// Tells everybody who wants to know. `before` is what the container had, `terms` what it has.
-    pub(super) fn tell(
+    pub(super) fn tell<F: Family>(
         &mut self,
-        session: &Session,
+        session: &Session<F>,
         happened: Happened,
-        before: Option<&Rc<Terms>>,
-        terms: Option<&Rc<Terms>>,
+        before: Option<&F::Terms>,
+        terms: Option<&F::Terms>,
     ) {
         self.counters.count(Counter::Leases, happened.word());
-        let program = session.settings.on_change.as_deref();
+        let program = F::on_change(&session.settings);
         if program.is_none() && self.watchers.is_empty() {
             return;
         }
-        let event = Event::new(
-            session,
-            happened,
-            before.map(AsRef::as_ref),
-            terms.map(AsRef::as_ref),
-        );
-        self.spread(program, event);
-    }
-
-    /// The same of IPv6.
-    pub(super) fn tell6(
-        &mut self,
-        session: &Session6,
-        happened: Happened,
-        before: Option<&Terms6>,
-        terms: Option<&Terms6>,
-    ) {
-        self.counters.count(Counter::Leases, happened.word());
-        let program = session.settings.on_change.as_deref();
-        if program.is_none() && self.watchers.is_empty() {
-            return;
-        }
-        let event = Event::new6(session, happened, before, terms);
+        let event = Event::new(session, happened, before, terms);
         self.spread(program, event);
     }
 

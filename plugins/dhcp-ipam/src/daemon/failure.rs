@@ -4,11 +4,11 @@ use cni_common::code::Code;
 use cni_common::error::Error;
 
 use super::attempt6::Attempt;
-use super::session::{OurClient, Session};
+use super::session4::{OurClient, Session4};
 use super::session6::{OurClient6, Session6};
 
 /// Why there is no lease after so many seconds.
-pub(super) fn describe(session: &Session, seconds: u32) -> Error {
+pub(super) fn describe(session: &Session4, seconds: u32) -> Error {
     let link = &session.owner.ifname;
     let Some(tried) = session.client.as_ref().map(OurClient::tried) else {
         return Error::new(Code::NoDhcp, format!("there is no lease after {seconds} s"));
@@ -53,7 +53,7 @@ pub(super) fn describe(session: &Session, seconds: u32) -> Error {
 pub(super) fn describe6(session: &Session6, seconds: u32) -> Error {
     let link = &session.owner.ifname;
     let none = |what: String| Error::new(Code::NoDhcp, what);
-    if session.local.is_none() {
+    if session.own.local.is_none() {
         let why = session
             .last_error
             .as_deref()
@@ -62,9 +62,9 @@ pub(super) fn describe6(session: &Session6, seconds: u32) -> Error {
             "the link-local address of {link} cannot be used after {seconds} s: {why}"
         ));
     }
-    let heard = session.attempt.as_ref().is_some_and(Attempt::has_heard);
+    let heard = session.own.attempt.as_ref().is_some_and(Attempt::has_heard);
     let Some(tried) = session.client.as_ref().map(OurClient6::tried) else {
-        let subnets = session.attempt.as_ref().map(Attempt::autonomous);
+        let subnets = session.own.attempt.as_ref().map(Attempt::autonomous);
         let subnets = subnets.unwrap_or_default();
         return match (heard, subnets.first(), &session.last_error) {
             (false, _, _) => none(format!(

@@ -4,7 +4,8 @@ use cni_common::log;
 
 use super::Daemon;
 use super::counters::Counter;
-use super::session6::Session6;
+use super::family::Family;
+use super::session6::{Session6, V6};
 use crate::client6::Ignored;
 use crate::sys::poll::now;
 use crate::wire::{nd, v6};
@@ -17,7 +18,7 @@ const LONGEST: usize = 2048;
 impl Daemon {
     /// Messages of DHCPv6 servers.
     pub(super) fn hear_servers6(&mut self, id: u64) {
-        self.with6(id, |daemon, session| {
+        self.with::<V6>(id, |daemon, session| {
             let mut buffer = [0; LONGEST];
             for _ in 0..TURN {
                 let Some(socket) = &session.ears.dhcp else {
@@ -28,7 +29,7 @@ impl Daemon {
                     return;
                 };
                 daemon.take_message6(session, received);
-                daemon.pump6(session);
+                V6::pump(daemon, session);
             }
         });
     }
@@ -63,7 +64,7 @@ impl Daemon {
 
     /// Router advertisements, and neighbours while an address is probed for.
     pub(super) fn hear_neighbours6(&mut self, id: u64) {
-        self.with6(id, |daemon, session| {
+        self.with::<V6>(id, |daemon, session| {
             let mut buffer = [0; LONGEST];
             for _ in 0..TURN {
                 let Some(socket) = &session.ears.neighbours else {
@@ -86,7 +87,7 @@ impl Daemon {
                     }
                     continue;
                 }
-                match (nd::advertisement(from, message), &mut session.attempt) {
+                match (nd::advertisement(from, message), &mut session.own.attempt) {
                     (Some(advertisement), Some(attempt)) => attempt.hear(advertisement, now()),
                     (Some(_), None) => {}
                     (None, _) => {

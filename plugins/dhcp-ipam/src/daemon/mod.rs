@@ -10,17 +10,21 @@ mod counters;
 mod describe;
 mod event;
 mod failure;
-mod hear;
+mod family;
+mod hear4;
 mod hear6;
 mod hook;
-mod inform;
+mod inform4;
+mod life;
 mod listener;
 mod options;
 mod remark;
 mod serve;
 mod session;
+mod session4;
 mod session6;
-mod work;
+mod try6;
+mod work4;
 mod work6;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +36,6 @@ use std::time::Duration;
 use cni_common::code::Code;
 use cni_common::error::{Error, Step};
 use cni_common::log::{self, Level, LogConfig};
-use cni_common::owner::Owner;
 
 use crate::store::Store;
 use crate::sys::poll::{Asks, Poll, Source, now};
@@ -46,8 +49,9 @@ use hook::Hooks;
 use listener::{Listener, Listening};
 use options::Options;
 use remark::Remarks;
-use session::Session;
-use session6::Session6;
+use session::Sessions;
+use session4::V4;
+use session6::V6;
 
 /// How long a plugin may take to ask.
 const ASKING: Duration = Duration::from_secs(5);
@@ -59,7 +63,7 @@ const CONNECTIONS: usize = 4096;
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
-    Session(u64),
+    Session4(u64),
     /// Its IPv6.
     Session6(u64),
     /// A connection that has not asked, or does not take its answer.
@@ -79,11 +83,8 @@ struct Daemon {
     boot: String,
     poll: Poll,
     listener: Listener,
-    sessions: BTreeMap<u64, Box<Session>>,
-    names: BTreeMap<Owner, u64>,
-    /// The same for IPv6.
-    sessions6: BTreeMap<u64, Box<Session6>>,
-    names6: BTreeMap<Owner, u64>,
+    v4: Sessions<V4>,
+    v6: Sessions<V6>,
     /// ADDs that have no answer yet, by their connections.
     pending: BTreeMap<u64, Pending>,
     connections: BTreeMap<u64, Connection>,
@@ -157,8 +158,8 @@ fn begin(options: Options) -> Result<(), Error> {
     privileges::drop_unneeded().step(|| "drop privileges")?;
     let mut daemon = Daemon::new(options, store, listener)?;
     let ended = daemon
-        .resume()
-        .and_then(|()| daemon.resume6())
+        .resume::<V4>()
+        .and_then(|()| daemon.resume::<V6>())
         .and_then(|()| daemon.serve());
     daemon.listener.end(&socket);
     if let Some(path) = &pidfile {
@@ -185,10 +186,8 @@ impl Daemon {
             boot: boot.trim().to_owned(),
             poll,
             listener,
-            sessions: BTreeMap::new(),
-            names: BTreeMap::new(),
-            sessions6: BTreeMap::new(),
-            names6: BTreeMap::new(),
+            v4: Sessions::default(),
+            v6: Sessions::default(),
             pending: BTreeMap::new(),
             connections: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -243,8 +242,8 @@ impl Daemon {
         {
             self.deadlines.remove(&(at, due));
             match due {
-                Due::Session(id) => self.time_for(id, time),
-                Due::Session6(id) => self.time_for6(id, time),
+                Due::Session4(id) => self.time_for::<V4>(id, time),
+                Due::Session6(id) => self.time_for::<V6>(id, time),
                 Due::Grace(connection) => self.judge(connection),
                 Due::Connection(id) => {
                     if self.connections.get(&id).is_some_and(Connection::is_late) {
@@ -271,7 +270,7 @@ impl Daemon {
 
     /// How many attachments have something of each family.
     fn leases(&self) -> usize {
-        self.sessions.len().saturating_add(self.sessions6.len())
+        self.v4.len().saturating_add(self.v6.len())
     }
 
     fn number(&mut self) -> u64 {

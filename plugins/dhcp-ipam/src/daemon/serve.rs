@@ -15,16 +15,18 @@ use cni_common::owner::Owner;
 use super::answer::{Pending, nothing_asked};
 use super::connection::{Connection, Heard};
 use super::counters::Counter;
-use super::describe::{Depth, described, described6, state_of, state_of6};
-use super::session::{Session, Waiter};
-use super::session6::Session6;
+use super::describe::Depth;
+use super::family::Family;
+use super::session::Waiter;
+use super::session4::V4;
+use super::session6::V6;
 use super::{ASKING, CONNECTIONS, Daemon, Due};
 use crate::control::{Add, Answer, Held, Request};
 use crate::dual::Part;
 use crate::inside::Inside;
 use crate::lease::Terms;
-use crate::record::{Place, Record, Settings};
-use crate::record6::{Record6, Settings6};
+use crate::record::{Place, Settings};
+use crate::record6::Settings6;
 use crate::sys::file::may_execute;
 use crate::sys::poll::{Source, now};
 
@@ -120,10 +122,10 @@ impl Daemon {
             Request::Renew(owner) => {
                 let (v4, v6) = self.ids(&owner);
                 if let Some(session) = v4 {
-                    self.renew(session);
+                    self.renew::<V4>(session);
                 }
                 if let Some(session) = v6 {
-                    self.renew6(session);
+                    self.renew::<V6>(session);
                 }
                 match v4.or(v6) {
                     Some(_) => Answer::Done,
@@ -136,16 +138,16 @@ impl Daemon {
             }
             Request::List => {
                 let time = now();
-                let v4 = self.sessions.values();
-                let v4 = v4.map(|one| described(one, time, Depth::Line));
-                let v6 = self.sessions6.values();
-                let v6 = v6.map(|one| described6(one, time, Depth::Line));
+                let v4 = self.v4.iter();
+                let v4 = v4.map(|one| V4::described(one, time, Depth::Line));
+                let v6 = self.v6.iter();
+                let v6 = v6.map(|one| V6::described(one, time, Depth::Line));
                 Answer::List(v4.chain(v6).collect())
             }
             Request::Describe(owner) => {
-                let (v4, v6) = (self.find(&owner), self.find6(&owner));
-                let v4 = v4.map(|session| described(session, now(), Depth::All));
-                let v6 = v6.map(|session| described6(session, now(), Depth::All));
+                let (v4, v6) = (self.v4.find(&owner), self.v6.find(&owner));
+                let v4 = v4.map(|session| V4::described(session, now(), Depth::All));
+                let v6 = v6.map(|session| V6::described(session, now(), Depth::All));
                 let all: Vec<_> = v4.into_iter().chain(v6).collect();
                 if all.is_empty() {
                     Answer::failed(&unknown(&owner))
@@ -167,8 +169,8 @@ impl Daemon {
 
     fn states(&self) -> BTreeMap<&'static str, u64> {
         let mut states = BTreeMap::new();
-        let v4 = self.sessions.values().map(|session| state_of(session));
-        let v6 = self.sessions6.values().map(|session| state_of6(session));
+        let v4 = self.v4.iter().map(V4::state);
+        let v6 = self.v6.iter().map(V6::state);
         for state in v4.chain(v6) {
             let count = states.entry(state).or_insert(0_u64);
             *count = count.saturating_add(1);
@@ -176,31 +178,22 @@ impl Daemon {
         states
     }
 
-    fn find(&self, owner: &Owner) -> Option<&Session> {
-        self.sessions.get(self.names.get(owner)?).map(AsRef::as_ref)
-    }
-
-    fn find6(&self, owner: &Owner) -> Option<&Session6> {
-        let id = self.names6.get(owner)?;
-        self.sessions6.get(id).map(AsRef::as_ref)
-    }
-
     /// The numbers of an attachment's sessions.
     fn ids(&self, owner: &Owner) -> (Option<u64>, Option<u64>) {
-        let (v4, v6) = (self.names.get(owner), self.names6.get(owner));
-        (v4.copied(), v6.copied())
+        (self.v4.id(owner), self.v6.id(owner))
     }
 
     /// What an attachment has.
     fn show(&self, owner: &Owner) -> Answer {
-        let ipv4 = self.find(owner).and_then(|session| {
+        let ipv4 = self.v4.find(owner).and_then(|session| {
             let (lease, _) = session.lease.as_ref()?;
-            Some((Terms::clone(&lease.terms), state_of(session).to_owned()))
+            Some((Terms::clone(&lease.terms), V4::state(session).to_owned()))
         });
         let ipv6 = self
-            .find6(owner)
+            .v6
+            .find(owner)
             .filter(|session| session.lease.is_some())
-            .map(|session| (session.granted(), state_of6(session).to_owned()));
+            .map(|session| (session.granted(), V6::state(session).to_owned()));
         match (ipv4, ipv6) {
             (None, None) => Answer::failed(&unknown(owner)),
             (ipv4, ipv6) => Answer::Lease(Box::new(Held { ipv4, ipv6 })),
@@ -281,19 +274,18 @@ impl Daemon {
         inform: Option<Cidr>,
         waiter: Waiter,
     ) -> Result<(), Error> {
-        let mut known = self.names.get(owner).copied();
-        let before = known.and_then(|id| self.sessions.get(&id));
-        if let Some(other) = before.filter(|session| session.inform != inform) {
+        let before = self.v4.find(owner);
+        if let Some(other) = before.filter(|session| session.own.inform != inform) {
             // It was configured otherwise: what it was given so goes back.
             let id = other.id;
-            self.release(id);
-            known = None;
+            self.release::<V4>(id);
         }
         // A server may have changed the MTU of this interface.
-        let before = known.and_then(|id| self.sessions.get(&id));
+        let before = self.v4.find(owner);
         let same = before.filter(|session| inside.is(&session.place, &self.boot));
         let mtu = same.and_then(|session| session.place.mtu);
-        let lent = same.is_some_and(|session| session.lent);
+        let lent = same.is_some_and(|session| session.own.lent);
+        let here = same.is_some();
         let place = Place {
             mtu: mtu.or(place.mtu),
             ..place
@@ -302,20 +294,10 @@ impl Daemon {
             Some(cidr) => Self::lend(inside, cidr)? || lent,
             None => false,
         };
-        let id = known.unwrap_or_else(|| self.number());
-        if known.is_none() {
-            self.names.insert(owner.clone(), id);
-            let session = Session::new(id, owner.clone(), place.clone(), settings.clone());
-            self.sessions.insert(id, Box::new(session));
-        }
-        self.with(id, |daemon, session| {
-            session.waiters.push(waiter);
-            let here = inside.is(&session.place, &daemon.boot);
-            session.settings = settings;
-            session.place = place;
-            session.inform = inform;
-            session.lent = lent;
-            daemon.attach(session, here);
+        self.join::<V4>(owner, place, settings, waiter, |daemon, session| {
+            session.own.inform = inform;
+            session.own.lent = lent;
+            daemon.attach4(session, here);
         });
         Ok(())
     }
@@ -328,33 +310,23 @@ impl Daemon {
         inside: &Inside,
         waiter: Waiter,
     ) {
-        let known = self.names6.get(owner).copied();
-        let id = known.unwrap_or_else(|| self.number());
-        if known.is_none() {
-            self.names6.insert(owner.clone(), id);
-            let session = Session6::new(id, owner.clone(), place.clone(), settings.clone());
-            self.sessions6.insert(id, Box::new(session));
-        }
-        self.with6(id, |daemon, session| {
-            session.waiters.push(waiter);
-            let here = inside.is(&session.place, &daemon.boot);
-            session.settings = settings;
-            session.place = place;
+        let before = self.v6.find(owner);
+        let here = before.is_some_and(|session| inside.is(&session.place, &self.boot));
+        self.join::<V6>(owner, place, settings, waiter, |daemon, session| {
             daemon.attach6(session, here);
         });
     }
 
-    /// DEL: the lease is given back, and forgotten.
+    /// DEL: what there is of each family is given back, and forgotten.
     fn del(&mut self, owner: &Owner) {
-        let (v4, v6) = self.ids(owner);
-        if let Some(id) = v4 {
-            self.release(id);
-        } else if let Err(error) = self.store.remove::<Record>(owner) {
-            log::warning(format_args!("{owner}: {error}"));
-        }
-        if let Some(id) = v6 {
-            self.release6(id);
-        } else if let Err(error) = self.store.remove::<Record6>(owner) {
+        self.del_part::<V4>(owner);
+        self.del_part::<V6>(owner);
+    }
+
+    fn del_part<F: Family>(&mut self, owner: &Owner) {
+        if let Some(id) = F::sessions(self).id(owner) {
+            self.release::<F>(id);
+        } else if let Err(error) = self.store.remove::<F::Record>(owner) {
             log::warning(format_args!("{owner}: {error}"));
         }
     }
@@ -364,7 +336,7 @@ impl Daemon {
             let key = (owner.container.clone(), owner.ifname.clone());
             owner.network == *network && !valid.contains(&key)
         };
-        let all = self.names.keys().chain(self.names6.keys());
+        let all = self.v4.owners().chain(self.v6.owners());
         let stale: BTreeSet<Owner> = all.filter(stale).cloned().collect();
         for owner in stale {
             self.del(&owner);

@@ -1,34 +1,17 @@
-//! One attachment: its client, its sockets, and those who wait for its lease.
+//! One attachment in one family: its client, its sockets, and those who wait for its lease.
 
-use core::net::Ipv4Addr;
-use std::net::UdpSocket;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use cni_common::addr::{Cidr, Mac};
 use cni_common::code::Code;
-use cni_common::error::{Error, Step};
+use cni_common::error::Error;
 use cni_common::log;
 use cni_common::owner::Owner;
 
-use crate::client::{Client, Identity, Policy};
+use super::family::Family;
 use crate::inside::Inside;
-use crate::lease::{Lease, Terms};
-use crate::record::{Place, Record, Settings, Standing};
-use crate::sys::packet::{self, Hears, PacketSocket};
+use crate::record::Place;
 use crate::time::Time;
-use crate::wire::{Outgoing, frame};
-
-/// The daemon's client.
-pub(super) type OurClient = Client<fn() -> u32>;
-
-/// The sockets of a session that has something to say or to hear.
-#[derive(Debug)]
-pub(super) struct Ears {
-    pub(super) dhcp: PacketSocket,
-    pub(super) arp: Option<PacketSocket>,
-    /// At the leased address.
-    udp: Option<UdpSocket>,
-}
 
 /// Somebody who waits for a lease.
 #[derive(Clone, Copy, Debug)]
@@ -38,93 +21,79 @@ pub(super) struct Waiter {
     pub(super) secs: u32,
 }
 
-/// An attachment.
+/// What the daemon has of an attachment, in the family `F`.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct Session<F: Family> {
     pub(super) id: u64,
     pub(super) owner: Owner,
     pub(super) place: Place,
-    pub(super) settings: Rc<Settings>,
-    /// None for a lease whose interface is gone: it waits for its end, or for an ADD that wants it again.
-    pub(super) client: Option<OurClient>,
-    pub(super) ears: Option<Ears>,
+    pub(super) settings: Rc<F::Settings>,
+    /// None where nobody asks a server, as for a lease whose interface is gone: that waits for its end, or for an ADD that
+    /// wants it again.
+    pub(super) client: Option<F::Client>,
+    /// The sockets, while there is something to say or to hear.
+    pub(super) ears: F::Ears,
     /// The last lease, and the seconds since 1970 when it began.
-    pub(super) lease: Option<(Lease, u64)>,
+    pub(super) lease: Option<(F::Lease, u64)>,
     /// What the interface has of us.
-    pub(super) applied: Option<Rc<Terms>>,
-    pub(super) server_mac: Option<Mac>,
-    /// The address of its own, where it has one and asks for the rest alone.
-    pub(super) inform: Option<Cidr>,
-    /// Whether the interface has that address of us, for as long as it asks.
-    pub(super) lent: bool,
+    pub(super) applied: Option<F::Terms>,
     pub(super) waiters: Vec<Waiter>,
     /// Under which deadline it stands in the daemon's list.
     pub(super) due: Option<Time>,
     pub(super) last_error: Option<String>,
+    /// What only this family has.
+    pub(super) own: F,
 }
 
-impl Session {
-    pub(super) fn new(id: u64, owner: Owner, place: Place, settings: Rc<Settings>) -> Self {
+impl<F: Family> Session<F> {
+    pub(super) fn new(id: u64, owner: Owner, place: Place, settings: Rc<F::Settings>) -> Self {
         Self {
             id,
             owner,
             place,
             settings,
             client: None,
-            ears: None,
+            ears: F::Ears::default(),
             lease: None,
             applied: None,
-            server_mac: None,
-            inform: None,
-            lent: false,
             waiters: Vec::new(),
             due: None,
             last_error: None,
+            own: F::default(),
         }
-    }
-
-    pub(super) fn identity(&self, broadcast: bool) -> Identity {
-        Identity {
-            mac: self.place.mac,
-            settings: self.settings.clone(),
-            broadcast,
-        }
-    }
-
-    pub(super) fn policy(&self, usual: Policy) -> Policy {
-        let probe = u64::from(self.settings.probe_millis);
-        Policy {
-            probe: core::time::Duration::from_millis(probe),
-            ..usual
-        }
-    }
-
-    /// What is to be on disk.
-    pub(super) fn record(&self, standing: Standing) -> Option<Record> {
-        let (lease, wall) = self.lease.clone()?;
-        Some(Record {
-            owner: self.owner.clone(),
-            place: self.place.clone(),
-            settings: self.settings.clone(),
-            lease,
-            wall,
-            server_mac: self.server_mac,
-            standing,
-        })
     }
 
     /// When something is to be done.
-    pub(super) fn deadline(&self) -> Option<Time> {
+    pub(super) fn deadline(&self, now: Time) -> Option<Time> {
         let own = match (&self.client, &self.lease) {
-            (Some(client), _) => client.deadline(),
-            (None, Some((lease, _))) => Some(lease.expiry()),
+            (Some(client), _) => F::client_deadline(client),
+            (None, Some((lease, _))) => Some(F::expiry(lease)),
             (None, None) => None,
         };
         let waiting = self.waiters.iter().map(|waiter| waiter.deadline).min();
-        match (own, waiting) {
-            (Some(own), Some(waiting)) => Some(own.min(waiting)),
-            (own, waiting) => own.or(waiting),
-        }
+        let times = [own, waiting, F::deadline(self, now)];
+        times.into_iter().flatten().min()
+    }
+
+    /// Whether its lease has ended, and nobody asks for another.
+    pub(super) fn has_ended(&self, now: Time) -> bool {
+        let over = |(lease, _): &(F::Lease, u64)| F::expiry(lease) <= now;
+        !F::asks(self) && self.lease.as_ref().is_some_and(over)
+    }
+
+    /// Whether it is of no more use to anybody.
+    pub(super) fn is_over(&self) -> bool {
+        !F::asks(self) && self.lease.is_none()
+    }
+
+    /// Takes those out whose patience is over.
+    pub(super) fn late(&mut self, now: Time) -> Vec<Waiter> {
+        let (late, others) = self
+            .waiters
+            .drain(..)
+            .partition(|waiter| waiter.deadline <= now);
+        self.waiters = others;
+        late
     }
 
     /// Says a line about it.
@@ -150,128 +119,68 @@ impl Session {
         ))
     }
 
-    /// Opens what a client needs to hear servers.
-    pub(super) fn listen(&self, inside: &Inside) -> Result<Ears, Error> {
-        let (index, mac) = (inside.link.index, self.place.mac);
-        let dhcp = inside
-            .netns
-            .run(|| PacketSocket::open(index, Hears::Dhcp(mac)))
-            .step(|| "enter the container's namespace")?
-            .step(|| "open a packet socket")?;
-        Ok(Ears {
-            dhcp,
-            arp: None,
-            udp: None,
-        })
+    /// Closes its sockets: nothing keeps the namespace of a quiet lease alive.
+    pub(super) fn close(&mut self) {
+        self.ears = F::Ears::default();
     }
+}
 
-    /// Opens what hears ARP.
-    pub(super) fn listen_to_arp(&mut self, inside: &Inside) -> Result<(), Error> {
-        let index = inside.link.index;
-        let arp = inside
-            .netns
-            .run(|| PacketSocket::open(index, Hears::Arp))
-            .step(|| "enter the container's namespace")?
-            .step(|| "open a packet socket")?;
-        if let Some(ears) = &mut self.ears {
-            ears.arp = Some(arp);
-        }
-        Ok(())
-    }
+/// All sessions of a family, by their numbers and by their attachments.
+#[derive(Debug)]
+pub(super) struct Sessions<F: Family> {
+    all: BTreeMap<u64, Box<Session<F>>>,
+    names: BTreeMap<Owner, u64>,
+}
 
-    /// Sends a message to everybody on the link.
-    pub(super) fn broadcast(&self, from: Ipv4Addr, message: &Outgoing) -> Result<(), Error> {
-        let to = (frame::EVERYBODY, Ipv4Addr::BROADCAST);
-        self.send_frame(from, to, message)
-    }
-
-    fn send_frame(
-        &self,
-        from: Ipv4Addr,
-        to: (Mac, Ipv4Addr),
-        message: &Outgoing,
-    ) -> Result<(), Error> {
-        let doing = || format!("send {:?}", message.kind);
-        let ears = self.ears.as_ref().ok_or_else(|| {
-            Error::new(
-                Code::Io,
-                format!("send {:?}: there is no socket", message.kind),
-            )
-        })?;
-        let path = frame::Path {
-            from: (self.place.mac, from),
-            to,
-        };
-        let bytes = message
-            .to_bytes()
-            .and_then(|bytes| frame::build(path, &bytes))
-            .ok_or_else(|| {
-                Error::new(
-                    Code::InvalidConfig,
-                    format!("{:?} is too long", message.kind),
-                )
-            })?;
-        ears.dhcp.send(&bytes).step(doing)
-    }
-
-    /// Sends a message to a server from the leased address, as every program does that has one.
-    pub(super) fn unicast(
-        &mut self,
-        inside: &Inside,
-        from: Ipv4Addr,
-        to: Ipv4Addr,
-        message: &Outgoing,
-    ) -> Result<(), Error> {
-        let opened = match self.ears.as_mut().and_then(|ears| ears.udp.take()) {
-            Some(udp) => Ok(udp),
-            None => inside
-                .netns
-                .run(|| packet::udp(&inside.link.name, from))
-                .step(|| "enter the container's namespace")?,
-        };
-        let bytes = message.to_bytes().unwrap_or_default();
-        let sent = opened.and_then(|udp| {
-            packet::send_udp(&udp, to, &bytes)?;
-            Ok(udp)
-        });
-        match (sent, self.server_mac) {
-            (Ok(udp), _) => {
-                if let Some(ears) = &mut self.ears {
-                    ears.udp = Some(udp);
-                }
-                Ok(())
-            }
-            // The interface has lost the address, or the way to the server.
-            (Err(_), Some(mac)) => self.send_frame(from, (mac, to), message),
-            (Err(error), None) => Err(error).step(|| format!("send {:?} to {to}", message.kind)),
+impl<F: Family> Default for Sessions<F> {
+    fn default() -> Self {
+        Self {
+            all: BTreeMap::new(),
+            names: BTreeMap::new(),
         }
     }
+}
 
-    /// Sends a release, which must be out before the interface goes: there is no time to ask for the server's address
-    /// on the link, which is known when the server is on it.
-    pub(super) fn send_release(
-        &mut self,
-        inside: &Inside,
-        from: Ipv4Addr,
-        to: Ipv4Addr,
-        message: &Outgoing,
-    ) -> Result<(), Error> {
-        let on_link = self.lease.as_ref().is_some_and(|(lease, _)| {
-            let cidr = lease.terms.cidr();
-            cidr.contains(core::net::IpAddr::V4(to))
-        });
-        match self.server_mac.filter(|_| on_link) {
-            Some(mac) => self.send_frame(from, (mac, to), message),
-            None => self.unicast(inside, from, to, message),
-        }
+impl<F: Family> Sessions<F> {
+    pub(super) fn id(&self, owner: &Owner) -> Option<u64> {
+        self.names.get(owner).copied()
     }
 
-    /// Asks with ARP whether somebody has an address.
-    pub(super) fn probe(&self, address: Ipv4Addr) -> Result<(), Error> {
-        let Some(arp) = self.ears.as_ref().and_then(|ears| ears.arp.as_ref()) else {
-            return Ok(());
-        };
-        arp.send(&frame::arp_probe(self.place.mac, address))
-            .step(|| format!("ask for {address} with ARP"))
+    pub(super) fn get(&self, id: u64) -> Option<&Session<F>> {
+        self.all.get(&id).map(AsRef::as_ref)
+    }
+
+    pub(super) fn find(&self, owner: &Owner) -> Option<&Session<F>> {
+        self.get(self.id(owner)?)
+    }
+
+    pub(super) fn insert(&mut self, session: Box<Session<F>>) {
+        let known = self.names.get(&session.owner) == Some(&session.id);
+        if !known {
+            self.names.insert(session.owner.clone(), session.id);
+        }
+        self.all.insert(session.id, session);
+    }
+
+    /// Takes one out to work on it; its name stays.
+    pub(super) fn take(&mut self, id: u64) -> Option<Box<Session<F>>> {
+        self.all.remove(&id)
+    }
+
+    /// Forgets the name of one that was taken out.
+    pub(super) fn forget(&mut self, owner: &Owner) {
+        self.names.remove(owner);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Session<F>> {
+        self.all.values().map(AsRef::as_ref)
+    }
+
+    pub(super) fn owners(&self) -> impl Iterator<Item = &Owner> {
+        self.names.keys()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
     }
 }

@@ -1,22 +1,17 @@
-//! The IPv6 of one attachment: its attempt, its client, its sockets.
+//! What a session of IPv6 has, and how its packets go out.
 
 use core::net::Ipv6Addr;
 use core::time::Duration;
-use std::rc::Rc;
 
 use cni_common::addr::Cidr;
 use cni_common::code::Code;
 use cni_common::error::{Error, Step};
-use cni_common::log;
-use cni_common::owner::Owner;
 
 use super::attempt6::Attempt;
-use super::session::Waiter;
+use super::session::Session;
 use crate::client6::{Client6, Identity, Policy};
 use crate::inside::Inside;
-use crate::lease6::{Advertised, Granted6, Lease6, Terms6};
-use crate::record::{Place, Standing};
-use crate::record6::{Record6, Settings6};
+use crate::lease6::{Advertised, Granted6, Terms6};
 use crate::sys::socket6::{Dhcp6Socket, NeighbourSocket};
 use crate::time::Time;
 use crate::wire::nd;
@@ -64,62 +59,27 @@ impl Settling {
     }
 }
 
-/// An attachment's IPv6.
-#[derive(Debug)]
-pub(super) struct Session6 {
-    pub(super) id: u64,
-    pub(super) owner: Owner,
-    pub(super) place: Place,
-    pub(super) settings: Rc<Settings6>,
+/// IPv6.
+#[derive(Debug, Default)]
+pub(super) struct V6 {
     /// While there is something to find out.
     pub(super) attempt: Option<Attempt>,
     /// Whether there was a lease before that attempt.
     pub(super) had: bool,
-    /// None while nobody asks a server, or for a lease whose interface is gone.
-    pub(super) client: Option<OurClient6>,
-    pub(super) ears: Ears6,
     /// The link-local address, once it can be used.
     pub(super) local: Option<Ipv6Addr>,
     /// When to look again at the interface, which tells nobody that it changed.
     pub(super) look: Option<Time>,
-    /// The last lease, and the seconds since 1970 when it began.
-    pub(super) lease: Option<(Lease6, u64)>,
     /// What routers said, and the addresses that the kernel made of it, at the last ADD.
     pub(super) advertised: Advertised,
     pub(super) slaac: Vec<Cidr>,
-    /// What the interface has of us.
-    pub(super) applied: Option<Terms6>,
     pub(super) settling: Option<Settling>,
-    pub(super) waiters: Vec<Waiter>,
-    /// Under which deadline it stands in the daemon's list.
-    pub(super) due: Option<Time>,
-    pub(super) last_error: Option<String>,
 }
 
-impl Session6 {
-    pub(super) fn new(id: u64, owner: Owner, place: Place, settings: Rc<Settings6>) -> Self {
-        Self {
-            id,
-            owner,
-            place,
-            settings,
-            attempt: None,
-            had: false,
-            client: None,
-            ears: Ears6::default(),
-            local: None,
-            look: None,
-            lease: None,
-            advertised: Advertised::default(),
-            slaac: Vec::new(),
-            applied: None,
-            settling: None,
-            waiters: Vec::new(),
-            due: None,
-            last_error: None,
-        }
-    }
+/// A session of it.
+pub(super) type Session6 = Session<V6>;
 
+impl Session6 {
     pub(super) fn identity(&self) -> Identity {
         let settings = &self.settings;
         Identity {
@@ -140,29 +100,14 @@ impl Session6 {
         }
     }
 
-    /// What is to be on disk.
-    pub(super) fn record(&self, standing: Standing) -> Option<Record6> {
-        let (lease, wall) = self.lease.clone()?;
-        Some(Record6 {
-            owner: self.owner.clone(),
-            place: self.place.clone(),
-            settings: self.settings.clone(),
-            lease,
-            wall,
-            advertised: self.advertised.clone(),
-            slaac: self.slaac.clone(),
-            standing,
-        })
-    }
-
     /// What the container has.
     pub(super) fn granted(&self) -> Granted6 {
-        let attempt = self.attempt.as_ref();
+        let attempt = self.own.attempt.as_ref();
         let information = attempt.and_then(|attempt| attempt.information.clone());
         Granted6 {
             terms: self.lease.as_ref().map(|(lease, _)| lease.terms.clone()),
-            slaac: self.slaac.clone(),
-            advertised: self.advertised.clone(),
+            slaac: self.own.slaac.clone(),
+            advertised: self.own.advertised.clone(),
             information: information.unwrap_or_default(),
         }
     }
@@ -172,54 +117,12 @@ impl Session6 {
         terms.cidr(self.settings.prefix)
     }
 
-    /// When something is to be done.
-    pub(super) fn deadline(&self, now: Time) -> Option<Time> {
-        let client = match (&self.client, &self.lease) {
-            (Some(client), _) => client.deadline(),
-            (None, Some((lease, _))) => Some(lease.expiry()),
-            (None, None) => None,
-        };
-        // Before it can say anything, it has nothing to say when.
-        let attempt = self
-            .attempt
-            .as_ref()
-            .filter(|_| self.local.is_some())
-            .and_then(|attempt| attempt.deadline(now));
-        let waiting = self.waiters.iter().map(|waiter| waiter.deadline).min();
-        let settling = self.settling.map(|settling| settling.at);
-        let times = [client, attempt, waiting, settling, self.look];
-        times.into_iter().flatten().min()
-    }
-
-    /// Says a line about it.
-    pub(super) fn say(&self, text: core::fmt::Arguments<'_>) {
-        log::info(format_args!("{}: {text}", self.owner));
-    }
-
-    /// Says, and remembers, what went wrong.
-    pub(super) fn complain(&mut self, error: &Error) {
-        log::warning(format_args!("{}: {error}", self.owner));
-        self.last_error = Some(error.to_string());
-    }
-
-    /// The interface of this session, and no other that came into its place.
-    pub(super) fn inside(&self, netns: &str) -> Result<Inside, Error> {
-        let inside = Inside::open(netns, &self.owner.ifname)?;
-        if inside.is(&self.place, &self.place.boot) {
-            return Ok(inside);
-        }
-        Err(Error::new(
-            Code::UnknownContainer,
-            format!("{netns} has another interface {}", self.owner.ifname),
-        ))
-    }
-
     /// Opens the client's port where it is not open; whether it was not.
     pub(super) fn open_dhcp(&mut self, inside: &Inside) -> Result<bool, Error> {
         if self.ears.dhcp.is_some() {
             return Ok(false);
         }
-        let local = self.local.ok_or_else(|| {
+        let local = self.own.local.ok_or_else(|| {
             let link = &self.owner.ifname;
             Error::new(
                 Code::TryAgain,

@@ -8,7 +8,7 @@ use cni_common::addr::Cidr;
 use cni_common::error::Error;
 
 use super::Daemon;
-use super::session::Session;
+use super::session4::Session4;
 use crate::inside::Inside;
 use crate::lease::Terms;
 
@@ -24,11 +24,11 @@ impl Daemon {
     }
 
     /// Takes it back: giving it is for the plugin that attaches.
-    pub(super) fn take_back(&mut self, session: &mut Session) {
-        let Some(cidr) = session.inform.filter(|_| session.lent) else {
+    pub(super) fn take_back(&mut self, session: &mut Session4) {
+        let Some(cidr) = session.own.inform.filter(|_| session.own.lent) else {
             return;
         };
-        session.lent = false;
+        session.own.lent = false;
         let taken = self
             .inside(session)
             .and_then(|mut inside| inside.take(cidr));
@@ -38,7 +38,7 @@ impl Daemon {
     }
 
     /// A server told all there is to know.
-    pub(super) fn informed(&mut self, session: &mut Session, terms: Terms) {
+    pub(super) fn informed(&mut self, session: &mut Session4, terms: Terms) {
         session.say(format_args!("is told of by {}", terms.server));
         self.take_back(session);
         session.client = None;

@@ -4,6 +4,8 @@ use cni_common::log;
 
 use super::Daemon;
 use super::counters::Counter;
+use super::family::Family;
+use super::session4::V4;
 use crate::client::Ignored;
 use crate::sys::poll::now;
 use crate::wire::{self, Asked, Kind, frame};
@@ -14,7 +16,7 @@ const TURN: usize = 32;
 impl Daemon {
     /// Frames of servers.
     pub(super) fn hear_servers(&mut self, id: u64) {
-        self.with(id, |daemon, session| {
+        self.with::<V4>(id, |daemon, session| {
             let mut buffer = [0; 2048];
             for _ in 0..TURN {
                 let Some(ears) = &session.ears else { return };
@@ -36,7 +38,7 @@ impl Daemon {
                 let asked = Asked {
                     mac: client.mac(),
                     request: &session.settings.request,
-                    informed: session.inform,
+                    informed: session.own.inform,
                     largest: session.place.mtu,
                 };
                 let reply = match wire::read(message, &asked) {
@@ -53,7 +55,7 @@ impl Daemon {
                     Err(why) => daemon.counters.count(Counter::Ignored, why.word()),
                 }
                 match taken {
-                    Ok(()) if reply.kind == Kind::Ack => session.server_mac = Some(mac),
+                    Ok(()) if reply.kind == Kind::Ack => session.own.server_mac = Some(mac),
                     Ok(()) if reply.kind == Kind::Nak => {
                         let words = reply.words.as_deref().unwrap_or("no reason");
                         session.last_error = Some(format!("{from} refused: {words}"));
@@ -66,14 +68,14 @@ impl Daemon {
                         }
                     }
                 }
-                daemon.pump(session);
+                V4::pump(daemon, session);
             }
         });
     }
 
     /// ARP, while an address is probed for.
     pub(super) fn hear_neighbours(&mut self, id: u64) {
-        self.with(id, |_, session| {
+        self.with::<V4>(id, |_, session| {
             let mut buffer = [0; 128];
             for _ in 0..TURN {
                 let Some(arp) = session.ears.as_ref().and_then(|ears| ears.arp.as_ref()) else {

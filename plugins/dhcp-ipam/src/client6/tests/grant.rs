@@ -1,0 +1,175 @@
+//! What becomes of a request, and of what a server grants.
+
+use super::*;
+
+#[test]
+fn a_request_without_an_answer_is_given_up_after_ten() {
+    let mut client = start();
+    outputs(&mut client);
+    let offer = Reply {
+        preference: 255,
+        ..reply(&client, Kind::Advertise)
+    };
+    take(&mut client, &offer, 0);
+    let mut requests = 0;
+    while sent(&mut client).kind == Kind::Request {
+        requests += 1;
+        next(&mut client);
+    }
+    assert_eq!((requests, client.state_name()), (10, "SOLICITING"));
+}
+
+#[test]
+fn a_server_that_has_nothing_after_all_is_asked_again_later() {
+    let mut client = start();
+    outputs(&mut client);
+    let offer = Reply {
+        preference: 255,
+        ..reply(&client, Kind::Advertise)
+    };
+    for round in 0..2 {
+        let offer = Reply {
+            xid: client.state.exchange().unwrap().xid,
+            ..offer.clone()
+        };
+        take(&mut client, &offer, round);
+        outputs(&mut client);
+        let refusal = Reply {
+            status: Some(status(2)),
+            ..reply(&client, Kind::Reply)
+        };
+        take(&mut client, &refusal, round);
+        let state = ["SOLICITING", "WAITING"][usize::try_from(round).unwrap()];
+        assert_eq!(client.state_name(), state);
+        outputs(&mut client);
+    }
+    assert_eq!(client.deadline(), Some(at(11)));
+    assert_eq!(client.tried().refusals, 2);
+}
+
+#[test]
+fn an_address_that_somebody_has_is_declined_until_the_server_knows() {
+    let policy = Policy {
+        probe: Duration::from_secs(2),
+        ..policy()
+    };
+    let mut client = Client6::start(identity(), policy, random(), at(0));
+    outputs(&mut client);
+    let granted = Reply {
+        rapid_commit: true,
+        ..reply(&client, Kind::Reply)
+    };
+    take(&mut client, &granted, 0);
+    assert_eq!(outputs(&mut client), [Output::Probe(ADDRESS)]);
+    assert_eq!(next(&mut client), 1);
+    assert_eq!(outputs(&mut client), [Output::Probe(ADDRESS)]);
+    assert_eq!(client.probing(), Some(ADDRESS));
+    client.address_in_use(at(1));
+    let decline = sent(&mut client);
+    assert_eq!(decline.kind, Kind::Decline);
+    assert_eq!(decline.option(code::SERVER_ID), Some(&SERVER[..]));
+    assert_eq!(next(&mut client), 2);
+    assert_eq!(sent(&mut client).kind, Kind::Decline);
+    let answer = Reply {
+        addresses: None,
+        ..reply(&client, Kind::Reply)
+    };
+    take(&mut client, &answer, 2);
+    let solicit = sent(&mut client);
+    assert_eq!(solicit.kind, Kind::Solicit);
+    // And does not ask for it again.
+    assert_eq!(solicit.option(code::IA_NA).unwrap().len(), 12);
+    assert_eq!(client.tried().declined, 1);
+}
+
+#[test]
+fn an_address_that_nobody_has_is_taken() {
+    let policy = Policy {
+        probe: Duration::from_secs(2),
+        ..policy()
+    };
+    let mut client = Client6::start(identity(), policy, random(), at(0));
+    outputs(&mut client);
+    let granted = Reply {
+        rapid_commit: true,
+        ..reply(&client, Kind::Reply)
+    };
+    take(&mut client, &granted, 0);
+    next(&mut client);
+    outputs(&mut client);
+    assert_eq!(next(&mut client), 2);
+    assert_eq!(outputs(&mut client), [Output::Bound(lease(0))]);
+}
+
+#[test]
+fn a_prefix_is_asked_for_kept_and_given_back() {
+    let identity = Identity {
+        prefix: Some(56),
+        ..identity()
+    };
+    let mut client: TestClient = Client6::start(identity, policy(), random(), at(0));
+    let wanted = sent(&mut client).option(code::IA_PD).unwrap().to_vec();
+    assert_eq!((wanted.len(), wanted.get(24)), (12 + 4 + 25, Some(&56)));
+    let prefix = "fd00:ab::/60".parse().unwrap();
+    let span = Span {
+        preferred: 100,
+        valid: 200,
+    };
+    let granted = Reply {
+        rapid_commit: true,
+        prefixes: Some(Association {
+            t1: 50,
+            t2: 80,
+            status: None,
+            given: vec![(prefix, span)],
+        }),
+        ..reply(&client, Kind::Reply)
+    };
+    take(&mut client, &granted, 0);
+    let lease = client.lease().unwrap().clone();
+    outputs(&mut client);
+    assert_eq!(lease.terms.prefix, Some((prefix, span)));
+    // Renewed when the first of the two wants it.
+    assert_eq!((lease.t1(), lease.t2()), (at(50), at(80)));
+    client.release(at(1));
+    let release = sent(&mut client);
+    let delegated = release.option(code::IA_PD).unwrap();
+    assert_eq!(delegated.get(24), Some(&60));
+    assert_eq!(release.option(code::IA_NA).unwrap().len(), 12 + 4 + 24);
+    assert_eq!(client.deadline(), None);
+    // With a prefix there is no Confirm.
+    let mut again = Client6::confirm(
+        client.identity().clone(),
+        policy(),
+        random(),
+        lease,
+        true,
+        at(2),
+    );
+    assert_eq!(next(&mut again), 2);
+    assert_eq!(sent(&mut again).kind, Kind::Rebind);
+}
+
+#[test]
+fn information_alone() {
+    let mut client: TestClient = Client6::inform(identity(), policy(), random(), at(0));
+    let question = sent(&mut client);
+    assert_eq!(question.kind, Kind::InformationRequest);
+    assert_eq!(question.option(code::IA_NA), None);
+    assert_eq!(
+        question.option(code::REQUEST_LIST),
+        Some(&[0, 23, 0, 83][..])
+    );
+    let answer = Reply {
+        addresses: None,
+        dns: vec![ADDRESS],
+        ..reply(&client, Kind::Reply)
+    };
+    take(&mut client, &answer, 1);
+    let expected = Information {
+        dns: vec![ADDRESS],
+        search: Vec::new(),
+    };
+    assert!(outputs(&mut client).contains(&Output::Informed(expected)));
+    assert_eq!((client.deadline(), client.listens()), (None, false));
+}
