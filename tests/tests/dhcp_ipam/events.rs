@@ -143,7 +143,7 @@ fn a_program_that_cannot_be_executed_is_refused_before_anything_is_asked() {
     world
         .plugin()
         .add(&c1, &conf)
-        .fails_with(7, "ipam.onChange: /run/none cannot be executed: ENOENT");
+        .fails_with(7, "ipam.onChange: /run/none cannot be executed: No such file");
     let conf = alone(json!({ "onChange": "hook" }));
     world
         .plugin()

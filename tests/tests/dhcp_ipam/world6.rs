@@ -16,6 +16,9 @@ impl World {
     pub(crate) fn with_ipv6() -> Self {
         let world = Self::new();
         world.server.sh("ip link set eth0 down");
+        // Who advertises itself as a router and does not say so when it is asked as a neighbour is none any more: the
+        // kernel takes its default route away (RFC 4861, 7.2.5).
+        world.server.set_sysctl("net/ipv6/conf/all/forwarding", "1");
         // Its addresses are to be there when the server starts.
         world
             .server
