@@ -20,7 +20,7 @@ pub(crate) struct Span {
 pub(crate) struct Terms6 {
     /// The server's DUID.
     pub(crate) server: Vec<u8>,
-    /// What the server gave to the interface.
+    /// What the server gave to the interface. Without address and prefix these are terms of an Information-request.
     pub(crate) address: Option<(Ipv6Addr, Span)>,
     /// What it delegated to the container.
     pub(crate) prefix: Option<(Cidr, Span)>,
@@ -40,9 +40,12 @@ pub(crate) struct Lease6 {
 }
 
 impl Lease6 {
-    /// When it is over: the address counts, and where there is none the prefix.
+    /// When it is over: the address counts, and where there is none the prefix. What is no address has no end.
     pub(crate) fn expiry(&self) -> Time {
-        self.since.after_secs(self.terms.decisive().valid)
+        match self.terms.decisive() {
+            Some(span) => self.since.after_secs(span.valid),
+            None => Time::NEVER,
+        }
     }
 
     /// When to ask its server for more time.
@@ -58,45 +61,61 @@ impl Lease6 {
     /// The address with what is left of its times at `now`.
     pub(crate) fn left(&self, now: Time) -> Option<(Ipv6Addr, Span)> {
         let (address, span) = self.terms.address?;
+        Some((address, self.rest_of(span, now)))
+    }
+
+    /// The prefix with what is left of its times.
+    pub(crate) fn prefix_left(&self, now: Time) -> Option<(Cidr, Span)> {
+        let (prefix, span) = self.terms.prefix?;
+        Some((prefix, self.rest_of(span, now))).filter(|(_, span)| span.valid > 0)
+    }
+
+    fn rest_of(&self, span: Span, now: Time) -> Span {
         let age = u32::try_from(now.since(self.since).as_secs()).unwrap_or(u32::MAX);
         let left = |seconds: u32| match seconds {
             u32::MAX => u32::MAX,
             _ => seconds.saturating_sub(age),
         };
-        let span = Span {
+        Span {
             preferred: left(span.preferred),
             valid: left(span.valid),
-        };
-        Some((address, span))
+        }
     }
 }
 
 impl Terms6 {
-    fn decisive(&self) -> Span {
-        let none = Span {
-            preferred: 0,
-            valid: 0,
-        };
+    fn decisive(&self) -> Option<Span> {
         let address = self.address.map(|(_, span)| span);
-        address
-            .or(self.prefix.map(|(_, span)| span))
-            .unwrap_or(none)
+        address.or(self.prefix.map(|(_, span)| span))
     }
 
-    /// T1 and T2: the server's, or half and four fifths of the shortest preferred time (RFC 8415, 21.4).
+    /// Whether a server gave nothing that has an end.
+    pub(crate) fn is_information(&self) -> bool {
+        self.decisive().is_none()
+    }
+
+    /// T1 and T2: the server's, or half and four fifths of the shortest preferred time (RFC 8415, 21.4); of the valid
+    /// time where what was given is not preferred any more.
     fn renewal(&self) -> (u32, u32) {
+        let Some(decisive) = self.decisive() else {
+            return (self.t1, u32::MAX);
+        };
         let spans = [
             self.address.map(|(_, span)| span),
             self.prefix.map(|(_, span)| span),
         ];
-        let shortest = spans.iter().flatten().map(|span| span.preferred).min();
+        let usual = |span: &Span| match span.preferred {
+            0 => span.valid,
+            preferred => preferred,
+        };
+        let shortest = spans.iter().flatten().map(usual).min();
         let shortest = shortest.unwrap_or(0);
         let share = |fifths: u64, tenths: u64| match shortest {
             u32::MAX => u32::MAX,
             seconds => u32::try_from(u64::from(seconds).saturating_mul(fifths) / tenths)
                 .unwrap_or(u32::MAX),
         };
-        let valid = self.decisive().valid;
+        let valid = decisive.valid;
         let t2 = match self.t2 {
             0 => share(4, 5).min(valid),
             t2 => t2.min(valid),
@@ -143,15 +162,6 @@ pub(crate) struct Granted6 {
     /// Addresses that the kernel made from advertised prefixes.
     pub(crate) slaac: Vec<Cidr>,
     pub(crate) advertised: Advertised,
-    /// Name servers of a server that gave no address.
-    pub(crate) information: Information,
-}
-
-/// What a server says beside addresses.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Information {
-    pub(crate) dns: Vec<Ipv6Addr>,
-    pub(crate) search: Vec<String>,
 }
 
 impl Granted6 {
@@ -188,13 +198,9 @@ impl Granted6 {
         attachment.routes.extend(on_link.chain(default));
         let leased = self.terms.as_ref();
         let servers = leased.map(|terms| &terms.dns).into_iter().flatten();
-        let servers = servers
-            .chain(&self.information.dns)
-            .chain(&self.advertised.dns);
+        let servers = servers.chain(&self.advertised.dns);
         let domains = leased.map(|terms| &terms.search).into_iter().flatten();
-        let domains = domains
-            .chain(&self.information.search)
-            .chain(&self.advertised.search);
+        let domains = domains.chain(&self.advertised.search);
         merge(
             &mut attachment.dns,
             servers.map(ToString::to_string),
@@ -249,8 +255,8 @@ mod tests {
             (0, 50, 200, 300, (50, 50)),
             (0, 0, u32::MAX, u32::MAX, (u32::MAX, u32::MAX)),
             (u32::MAX, u32::MAX, 200, 300, (300, 300)),
-            // Deprecated already: asked for again at once.
-            (0, 0, 0, 300, (0, 0)),
+            // Deprecated already.
+            (0, 0, 0, 300, (150, 240)),
         ] {
             assert_eq!(terms(t1, t2, preferred, valid).renewal(), renewal);
         }
@@ -282,7 +288,6 @@ mod tests {
                 dns: vec![server],
                 search: vec![String::from("lab.example")],
             },
-            information: Information::default(),
         };
         let mut whole = Attachment::default();
         granted.add_to(&mut whole, 128, Wishes::default());

@@ -222,7 +222,15 @@ fn expected(call: &Call<Config>, previous: &Attachment) -> Result<Vec<Cidr>, Err
 
 /// Whether a state is one in which a lease holds.
 fn require_held(state: &str) -> Result<(), Error> {
-    const HOLDS: [&str; 4] = ["BOUND", "CONFIRMING", "RENEWING", "REBINDING"];
+    const HOLDS: [&str; 6] = [
+        "BOUND",
+        "CONFIRMING",
+        "RENEWING",
+        "REBINDING",
+        // What a server said beside addresses.
+        "INFORMED",
+        "INFORMING",
+    ];
     if HOLDS.contains(&state) {
         return Ok(());
     }

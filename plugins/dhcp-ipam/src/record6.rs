@@ -11,7 +11,7 @@ use cni_common::json::{Json, Object, ObjectWriter};
 use cni_common::owner::Owner;
 
 use crate::lease::Wishes;
-use crate::lease6::{Advertised, Granted6, Information, Lease6, Span, Terms6};
+use crate::lease6::{Advertised, Granted6, Lease6, Span, Terms6};
 use crate::record::{self, Place, Standing, hex, large, number, program, unhex};
 use crate::time::Time;
 
@@ -240,14 +240,10 @@ impl Advertised {
 
 impl Granted6 {
     pub(crate) fn to_json(&self) -> ObjectWriter {
-        let information = ObjectWriter::default()
-            .with_list("dns", texts(&self.information.dns))
-            .with_list("search", texts(&self.information.search));
         ObjectWriter::default()
             .with_some("lease", self.terms.as_ref().map(Terms6::to_json))
             .with_list("slaac", texts(&self.slaac))
             .with("advertised", self.advertised.to_json())
-            .with("information", information)
     }
 
     pub(crate) fn read(object: &Object<'_>) -> Option<Self> {
@@ -255,15 +251,10 @@ impl Granted6 {
             Some(lease) => Some(Terms6::read(&lease)?),
             None => None,
         };
-        let information = object.object("information")?;
         Some(Self {
             terms,
             slaac: list(object, "slaac", cidr6)?,
             advertised: Advertised::read(&object.object("advertised")?)?,
-            information: Information {
-                dns: list(&information, "dns", v6)?,
-                search: information.strings("search"),
-            },
         })
     }
 }

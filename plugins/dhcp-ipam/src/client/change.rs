@@ -12,6 +12,8 @@ use crate::time::Time;
 /// where servers that do not know it stay silent (RFC 2131, 4.3.2).
 const REQUESTS: u32 = 4;
 const REBOOTS: u32 = 2;
+/// A lease is not renewed sooner than that, however short it is: each answer would bring the next question.
+const SOONEST: Duration = Duration::from_millis(500);
 /// After an address turned out to be taken for the second time (RFC 2131, 3.1, 5): such a thing may go on for ever.
 const AFTER_DECLINE: Duration = Duration::from_secs(10);
 
@@ -272,12 +274,9 @@ impl<R: FnMut() -> u32> Client<R> {
     /// When to renew: up to a sixteenth of the time before T1, by chance (RFC 2131, 4.4.5), so that what was attached
     /// in one second is not renewed in one.
     pub(super) fn renewal_of(&mut self, lease: &Lease) -> Time {
-        let t1 = lease.t1();
-        let early = t1.since(lease.since) / 16;
-        let early = (early / 1024).saturating_mul((self.random)() % 1024);
-        lease
-            .since
-            .after(t1.since(lease.since).saturating_sub(early))
+        let wait = lease.t1().since(lease.since).max(SOONEST);
+        let early = (wait / 16 / 1024).saturating_mul((self.random)() % 1024);
+        lease.since.after(wait.saturating_sub(early))
     }
 }
 

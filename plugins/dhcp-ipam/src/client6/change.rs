@@ -12,6 +12,9 @@ use crate::time::Time;
 
 /// After an address turned out to be taken for the second time, or a server had none: such a thing may go on for ever.
 const AFTER_REFUSAL: Duration = Duration::from_secs(10);
+/// A lease is not renewed sooner than that, whatever its server says: each answer would bring the next question (RFC 8415,
+/// 14.1).
+const SOONEST: Duration = Duration::from_millis(500);
 /// How often a Confirm is sent for an address that the interface does not have.
 const CONFIRMS: u32 = 2;
 
@@ -31,7 +34,6 @@ impl<R: FnMut() -> u32> Client6<R> {
         }
         match core::mem::replace(&mut self.state, State::Stopped) {
             State::Stopped => {}
-            State::Informed => self.state = State::Informed,
             State::Waiting { .. } => self.solicit(now),
             State::Soliciting { exchange, best } => match best {
                 Some(offer) => self.request(offer.terms, None, now),
@@ -87,6 +89,7 @@ impl<R: FnMut() -> u32> Client6<R> {
                 self.after_decline(now);
             }
             State::Declining { exchange, terms } => self.send_decline(exchange, terms, now),
+            State::Informed { .. } => self.refresh(now),
             State::Informing { exchange } => self.send_information_request(exchange, now),
         }
     }
@@ -257,6 +260,12 @@ impl<R: FnMut() -> u32> Client6<R> {
         };
     }
 
+    /// Asks once more for what servers say beside addresses.
+    pub(super) fn refresh(&mut self, now: Time) {
+        let exchange = self.exchange(Duration::ZERO, now);
+        self.send_information_request(exchange, now);
+    }
+
     pub(super) fn send_information_request(&mut self, exchange: Exchange, now: Time) {
         let message = self.information_message(&exchange, now);
         self.outputs.push_back(Output::Send(message));
@@ -293,7 +302,7 @@ impl<R: FnMut() -> u32> Client6<R> {
     /// When to renew: up to a sixteenth of the time before T1, by chance, so that what was attached in one second is not
     /// renewed in one.
     fn renewal_of(&mut self, lease: &Lease6) -> Time {
-        let wait = lease.t1().since(lease.since);
+        let wait = lease.t1().since(lease.since).max(SOONEST);
         let early = self.some_of(wait / 16);
         match lease.t1() {
             never if never == Time::NEVER => never,

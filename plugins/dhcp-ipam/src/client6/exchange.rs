@@ -36,6 +36,11 @@ pub(super) const DECLINES: u32 = 4;
 /// `CNF_MAX_RD`.
 pub(super) const CONFIRMING: Duration = Duration::from_secs(10);
 
+/// How long what an Information-request brought is good where the server does not say, and at least, in seconds
+/// (`IRT_DEFAULT` and `IRT_MINIMUM`).
+pub(super) const REFRESH: u32 = 86_400;
+pub(super) const SOONEST_REFRESH: u32 = 600;
+
 /// One question, which is repeated under one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exchange {

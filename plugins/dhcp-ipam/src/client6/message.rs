@@ -32,12 +32,12 @@ impl<R: FnMut() -> u32> Client6<R> {
     /// A message that asks for parameters.
     fn question(&self, kind: Kind, exchange: &Exchange, now: Time) -> Outgoing {
         let mut message = self.message(kind, exchange, now);
-        let limit = if kind == Kind::InformationRequest {
-            code::INF_MAX_RT
+        let own: &[u16] = if kind == Kind::InformationRequest {
+            &[code::REFRESH, code::INF_MAX_RT]
         } else {
-            code::SOL_MAX_RT
+            &[code::SOL_MAX_RT]
         };
-        let codes = self.identity.request.iter().copied().chain([limit]);
+        let codes = self.identity.request.iter().chain(own).copied();
         let list = codes.flat_map(u16::to_be_bytes).collect();
         message.options.push((code::REQUEST_LIST, list));
         let own = self.identity.options.iter().cloned();

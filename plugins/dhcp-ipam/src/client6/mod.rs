@@ -18,7 +18,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use crate::client::Lost;
-use crate::lease6::{Information, Lease6};
+use crate::lease6::Lease6;
 use crate::time::Time;
 use crate::wire::v6::Outgoing;
 
@@ -75,7 +75,7 @@ pub(crate) enum Output {
     /// A lease began, or goes on, perhaps with other terms.
     Bound(Lease6),
     /// What an Information-request brought.
-    Informed(Information),
+    Informed(Lease6),
     /// The address and prefix must not be used from now on.
     Lost(Lost),
 }
@@ -141,6 +141,20 @@ impl<R: FnMut() -> u32> Client6<R> {
         client
     }
 
+    /// Goes on with what an Information-request brought earlier, until it is to be asked for again.
+    pub(crate) fn informed(
+        identity: Identity,
+        policy: Policy,
+        random: R,
+        known: &Lease6,
+        now: Time,
+    ) -> Self {
+        let mut client = Self::new(identity, policy, random);
+        let refresh = known.t1().max(now.after(client.some_of(policy.delay)));
+        client.state = State::Informed { refresh };
+        client
+    }
+
     /// Goes on with a lease of earlier, after a while in which the link may have become another one: Confirm, or Rebind
     /// where a prefix was delegated (RFC 8415, 18.2.12). `held` says whether the interface has the address, and keeps it
     /// unless a server objects.
@@ -159,11 +173,24 @@ impl<R: FnMut() -> u32> Client6<R> {
         client
     }
 
-    /// Asks for more time at once, where there is a lease.
+    /// Asks for more time at once, where there is a lease; or once more, where there is none.
     pub(crate) fn renew(&mut self, now: Time) {
-        if let State::Bound { lease, .. } = &self.state {
-            let lease = lease.clone();
-            self.renewing(lease, now);
+        match &self.state {
+            State::Bound { lease, .. } => {
+                let lease = lease.clone();
+                self.renewing(lease, now);
+            }
+            State::Informed { .. } => self.refresh(now),
+            State::Stopped
+            | State::Waiting { .. }
+            | State::Soliciting { .. }
+            | State::Requesting { .. }
+            | State::Confirming { .. }
+            | State::Probing { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Declining { .. }
+            | State::Informing { .. } => {}
         }
     }
 
@@ -196,7 +223,7 @@ impl<R: FnMut() -> u32> Client6<R> {
     pub(crate) fn listens(&self) -> bool {
         !matches!(
             self.state,
-            State::Stopped | State::Informed | State::Bound { .. }
+            State::Stopped | State::Informed { .. } | State::Bound { .. }
         )
     }
 
@@ -214,7 +241,7 @@ impl<R: FnMut() -> u32> Client6<R> {
             | State::Rebinding { .. }
             | State::Declining { .. }
             | State::Informing { .. }
-            | State::Informed => None,
+            | State::Informed { .. } => None,
         }
     }
 

@@ -1,12 +1,12 @@
 //! What a server's message does.
 
 use core::fmt;
-use core::net::Ipv6Addr;
 use core::time::Duration;
 
+use super::exchange::{REFRESH, SOONEST_REFRESH};
 use super::state::{Offer, State};
 use super::{Client6, Lost, Output};
-use crate::lease6::{Information, Lease6, Span, Terms6};
+use crate::lease6::{Lease6, Span, Terms6};
 use crate::time::Time;
 use crate::wire::v6::{Association, Kind, Reply, Status};
 
@@ -51,8 +51,12 @@ enum Verdict {
     Granted(Terms6),
     /// The server knows of no such lease.
     Unknown,
-    /// It says that there is nothing to have.
+    /// What there was is not to be had any more.
     Refused(String),
+    /// It has nothing to give to somebody who has nothing.
+    Exhausted(String),
+    /// It could not do it at this moment.
+    Unable(String),
     /// It says nothing about what was asked.
     Silent(&'static str),
 }
@@ -79,7 +83,9 @@ impl<R: FnMut() -> u32> Client6<R> {
                         Ok(())
                     }
                     Verdict::Unknown => Err(nothing("NoBinding")),
-                    Verdict::Refused(why) => Err(Ignored::NothingGiven(why)),
+                    Verdict::Refused(why) | Verdict::Exhausted(why) | Verdict::Unable(why) => {
+                        Err(Ignored::NothingGiven(why))
+                    }
                     Verdict::Silent(why) => Err(nothing(why)),
                 }
             }
@@ -103,12 +109,7 @@ impl<R: FnMut() -> u32> Client6<R> {
                 Ok(())
             }
             (State::Informing { .. }, Kind::Reply) => {
-                self.note_limits(reply);
-                self.outputs.push_back(Output::Informed(Information {
-                    dns: reply.dns.clone(),
-                    search: reply.search.clone(),
-                }));
-                self.state = State::Informed;
+                self.learned(reply, now);
                 Ok(())
             }
             _ => Err(Ignored::NotExpectedIn(self.state_name())),
@@ -126,12 +127,35 @@ impl<R: FnMut() -> u32> Client6<R> {
         }
     }
 
+    /// A Reply to an Information-request.
+    fn learned(&mut self, reply: &Reply, now: Time) {
+        self.note_limits(reply);
+        let lease = Lease6 {
+            terms: Terms6 {
+                server: reply.server.clone(),
+                address: None,
+                prefix: None,
+                t1: reply.refresh.unwrap_or(REFRESH).max(SOONEST_REFRESH),
+                t2: 0,
+                dns: reply.dns.clone(),
+                search: reply.search.clone(),
+            },
+            since: now,
+        };
+        // What was asked for in one second is not asked for again in one.
+        let delay = self.some_of(self.policy.delay);
+        self.state = State::Informed {
+            refresh: lease.t1().after(delay),
+        };
+        self.outputs.push_back(Output::Informed(lease));
+    }
+
     /// An Advertise: taken at once where its server insists, or offers were waited for already.
     fn offered(&mut self, reply: &Reply, now: Time) -> Result<(), Ignored> {
         self.note_limits(reply);
         let terms = match self.judge(reply, None) {
             Verdict::Granted(terms) => terms,
-            Verdict::Refused(why) => {
+            Verdict::Refused(why) | Verdict::Exhausted(why) | Verdict::Unable(why) => {
                 self.tried.refusals = self.tried.refusals.saturating_add(1);
                 self.tried.words = Some(why.clone());
                 return Err(Ignored::NothingGiven(why));
@@ -166,8 +190,8 @@ impl<R: FnMut() -> u32> Client6<R> {
             return Ok(());
         };
         let held = held.clone();
-        let had = held.as_ref().and_then(|lease| lease.terms.address);
-        match self.judge(reply, had.map(|(address, _)| address)) {
+        let had = held.as_ref().map(|lease| &lease.terms);
+        match self.judge(reply, had) {
             Verdict::Granted(terms) => {
                 self.probe(Lease6 { terms, since: sent }, held, now);
                 Ok(())
@@ -177,7 +201,12 @@ impl<R: FnMut() -> u32> Client6<R> {
                 self.give_up(held.is_some(), String::from("NoBinding"), now);
                 Ok(())
             }
-            Verdict::Refused(why) => {
+            // It is asked again, and then others are, while the lease goes on.
+            Verdict::Unable(why) if held.is_some() => {
+                self.tried.words = Some(why.clone());
+                Err(Ignored::NothingGiven(why))
+            }
+            Verdict::Refused(why) | Verdict::Exhausted(why) | Verdict::Unable(why) => {
                 self.give_up(held.is_some(), why, now);
                 Ok(())
             }
@@ -223,11 +252,25 @@ impl<R: FnMut() -> u32> Client6<R> {
         sent: Time,
         now: Time,
     ) -> Result<(), Ignored> {
-        let had = lease.terms.address.map(|(address, _)| address);
-        let held = held.then(|| lease.clone());
-        match self.judge(reply, had) {
-            Verdict::Granted(terms) => {
-                self.probe(Lease6 { terms, since: sent }, held, now);
+        let kept = held.then(|| lease.clone());
+        match self.judge(reply, Some(&lease.terms)) {
+            Verdict::Granted(mut terms) => {
+                if self.identity.prefix.is_some() && terms.prefix.is_none() {
+                    match reply.prefixes.as_ref() {
+                        // It forgot the prefix alone.
+                        Some(prefixes) if knows_nothing(prefixes.status.as_ref()) => {
+                            self.request(terms, kept, now);
+                            return Ok(());
+                        }
+                        // What it does not speak of goes on (RFC 8415, 18.2.10.1).
+                        Some(prefixes) if prefixes.given.is_empty() => {
+                            terms.prefix = lease.prefix_left(sent);
+                        }
+                        Some(_) => {}
+                        None => terms.prefix = lease.prefix_left(sent),
+                    }
+                }
+                self.probe(Lease6 { terms, since: sent }, kept, now);
                 Ok(())
             }
             // RFC 8415, 18.2.10.1: that server is asked to make it anew.
@@ -236,11 +279,16 @@ impl<R: FnMut() -> u32> Client6<R> {
                     server: reply.server.clone(),
                     ..lease.terms
                 };
-                self.request(terms, held, now);
+                self.request(terms, kept, now);
                 Ok(())
             }
-            Verdict::Refused(why) => {
-                if held.is_some() {
+            // The lease is as it was, and another answer may come.
+            Verdict::Exhausted(why) | Verdict::Unable(why) if held => {
+                self.tried.words = Some(why.clone());
+                Err(Ignored::NothingGiven(why))
+            }
+            Verdict::Refused(why) | Verdict::Exhausted(why) | Verdict::Unable(why) => {
+                if held {
                     self.lose(Lost::Refused, now);
                 } else {
                     self.wanted = None;
@@ -253,8 +301,8 @@ impl<R: FnMut() -> u32> Client6<R> {
         }
     }
 
-    /// What a message grants to somebody who has the address `had`.
-    fn judge(&mut self, reply: &Reply, had: Option<Ipv6Addr>) -> Verdict {
+    /// What a message grants to somebody who has `had`.
+    fn judge(&mut self, reply: &Reply, had: Option<&Terms6>) -> Verdict {
         self.note_limits(reply);
         if let Some(status) = failed(reply.status.as_ref()) {
             return of_status(status);
@@ -265,13 +313,8 @@ impl<R: FnMut() -> u32> Client6<R> {
         if let Some(status) = failed(addresses.status.as_ref()) {
             return of_status(status);
         }
-        let alive: Vec<_> = addresses
-            .given
-            .iter()
-            .filter(|(_, span)| span.valid > 0)
-            .collect();
-        let kept = alive.iter().find(|(address, _)| Some(*address) == had);
-        let Some((address, span)) = kept.or(alive.first()) else {
+        let address = had.and_then(|had| had.address);
+        let Some(address) = living(addresses, address.map(|(address, _)| address)) else {
             if addresses.given.is_empty() {
                 return Verdict::Silent("its address association is empty");
             }
@@ -280,10 +323,13 @@ impl<R: FnMut() -> u32> Client6<R> {
         let delegated = reply.prefixes.as_ref();
         Verdict::Granted(Terms6 {
             server: reply.server.clone(),
-            address: Some((*address, *span)),
+            address: Some(address),
             prefix: delegated
                 .filter(|_| self.identity.prefix.is_some())
-                .and_then(living),
+                .and_then(|given| {
+                    let prefix = had.and_then(|had| had.prefix);
+                    living(given, prefix.map(|(prefix, _)| prefix))
+                }),
             t1: earlier(addresses.t1, delegated.map_or(0, |prefixes| prefixes.t1)),
             t2: earlier(addresses.t2, delegated.map_or(0, |prefixes| prefixes.t2)),
             dns: reply.dns.clone(),
@@ -292,9 +338,16 @@ impl<R: FnMut() -> u32> Client6<R> {
     }
 }
 
-fn living<T: Copy>(association: &Association<T>) -> Option<(T, Span)> {
-    let mut given = association.given.iter();
-    given.find(|(_, span)| span.valid > 0).copied()
+/// What of an association has time left: what there was before, or else the first.
+fn living<T: Copy + PartialEq>(association: &Association<T>, had: Option<T>) -> Option<(T, Span)> {
+    let given = association.given.iter();
+    let alive = given.filter(|(_, span)| span.valid > 0);
+    let kept = alive.clone().find(|(one, _)| Some(*one) == had);
+    kept.or(alive.clone().next()).copied()
+}
+
+fn knows_nothing(status: Option<&Status>) -> bool {
+    status.is_some_and(|status| status.number == Status::NO_BINDING)
 }
 
 /// The earlier of two times of associations, of which zero leaves it to the client.
@@ -313,7 +366,9 @@ fn failed(status: Option<&Status>) -> Option<&Status> {
 fn of_status(status: &Status) -> Verdict {
     match status.number {
         Status::NO_BINDING => Verdict::Unknown,
-        _ => Verdict::Refused(status.describe()),
+        Status::NOT_ON_LINK => Verdict::Refused(status.describe()),
+        Status::NO_ADDRS_AVAIL => Verdict::Exhausted(status.describe()),
+        _ => Verdict::Unable(status.describe()),
     }
 }
 

@@ -56,8 +56,8 @@ pub(super) enum State {
     Declining { exchange: Exchange, terms: Terms6 },
     /// Information-request was sent.
     Informing { exchange: Exchange },
-    /// And answered.
-    Informed,
+    /// And answered; it is to be asked for again.
+    Informed { refresh: Time },
 }
 
 impl State {
@@ -73,7 +73,7 @@ impl State {
             Self::Rebinding { .. } => "REBINDING",
             Self::Declining { .. } => "DECLINING",
             Self::Informing { .. } => "INFORMING",
-            Self::Informed => "INFORMED",
+            Self::Informed { .. } => "INFORMED",
         }
     }
 
@@ -96,7 +96,7 @@ impl State {
             | Self::Rebinding { .. }
             | Self::Declining { .. }
             | Self::Informing { .. }
-            | Self::Informed => None,
+            | Self::Informed { .. } => None,
         }
     }
 
@@ -114,14 +114,14 @@ impl State {
             | Self::Renewing { .. }
             | Self::Declining { .. }
             | Self::Informing { .. }
-            | Self::Informed => self.lease(),
+            | Self::Informed { .. } => self.lease(),
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
         match self {
-            Self::Stopped | Self::Informed => None,
-            Self::Waiting { until } => Some(*until),
+            Self::Stopped => None,
+            Self::Waiting { until } | Self::Informed { refresh: until } => Some(*until),
             Self::Soliciting { exchange, .. }
             | Self::Declining { exchange, .. }
             | Self::Informing { exchange } => Some(exchange.resend),
@@ -157,7 +157,7 @@ impl State {
             | Self::Waiting { .. }
             | Self::Probing { .. }
             | Self::Bound { .. }
-            | Self::Informed => None,
+            | Self::Informed { .. } => None,
         }
     }
 }

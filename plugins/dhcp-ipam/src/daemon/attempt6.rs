@@ -5,7 +5,7 @@ use core::time::Duration;
 use cni_common::addr::Cidr;
 
 use crate::client6::solicitation::Solicitation;
-use crate::lease6::{Advertised, Information};
+use crate::lease6::Advertised;
 use crate::record6::Mode;
 use crate::time::Time;
 use crate::wire::nd::Advertisement;
@@ -35,7 +35,8 @@ pub(super) struct Attempt {
     heard: Vec<Advertisement>,
     /// When the first router was heard.
     since: Option<Time>,
-    pub(super) information: Option<Information>,
+    /// Whether a server answered an Information-request.
+    pub(super) informed: bool,
 }
 
 /// How far it is.
@@ -55,7 +56,7 @@ impl Attempt {
             solicitation: Solicitation::new(now),
             heard: Vec::new(),
             since: None,
-            information: None,
+            informed: false,
         }
     }
 
@@ -112,7 +113,7 @@ impl Attempt {
     pub(super) fn is_complete(&self, progress: Progress<'_>, now: Time) -> bool {
         let waited = self.since.is_some_and(|since| now >= since.after(OTHERS));
         let wants = self.wants(now);
-        let informed = wants != Want::Information || self.information.is_some() || waited;
+        let informed = wants != Want::Information || self.informed || waited;
         let autonomous = self.autonomous();
         let made = |subnet: &Cidr| {
             let mut addresses = progress.addresses.iter();
@@ -257,7 +258,7 @@ mod tests {
         assert_eq!(stateless.wants(at(200)), Want::Information);
         assert!(!complete(&stateless, false, true, 200));
         assert!(complete(&stateless, false, true, 3100));
-        stateless.information = Some(Information::default());
+        stateless.informed = true;
         assert!(complete(&stateless, false, true, 200));
     }
 

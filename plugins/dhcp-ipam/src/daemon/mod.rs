@@ -70,6 +70,8 @@ enum Due {
     Connection(u64),
     /// A family that its ADD can do without has had its time.
     Grace(u64),
+    /// Is there room for those who want to ask?
+    Listener,
     /// A program has had its time.
     Hooks,
     /// Is anybody still here?
@@ -252,6 +254,7 @@ impl Daemon {
                         self.hang_up(id);
                     }
                 }
+                Due::Listener => self.accept_again(),
                 Due::Hooks => self.reap_hooks(),
                 Due::Idle
                     if self.leases() == 0

@@ -1,8 +1,10 @@
 //! What plugins and people ask.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use cni_common::addr::Cidr;
 use cni_common::code::Code;
@@ -29,11 +31,19 @@ use crate::record::{Place, Settings};
 use crate::record6::Settings6;
 use crate::sys::file::may_execute;
 use crate::sys::poll::{Source, now};
+use crate::sys::stream::is_out_of_room;
+
+/// How long nobody is heard after there were too many open files.
+const BREATH: Duration = Duration::from_millis(100);
 
 impl Daemon {
     /// Takes the connections that wait.
     pub(super) fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.socket.accept() {
+        loop {
+            let stream = match self.listener.socket.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) => return self.cannot_accept(&error),
+            };
             if self.connections.len() >= CONNECTIONS {
                 self.counters
                     .count(Counter::Failures, "too-many-connections");
@@ -50,6 +60,29 @@ impl Daemon {
                 self.deadlines
                     .insert((now().after(ASKING), Due::Connection(id)));
             }
+        }
+    }
+
+    /// Leaves those who wait alone for a while where there is no room for them.
+    fn cannot_accept(&mut self, error: &io::Error) {
+        if !is_out_of_room(error) {
+            return;
+        }
+        self.counters.count(Counter::Failures, "no-room");
+        if self.remarks.may(now()) {
+            log::warning(format_args!("whoever asks must wait: {error}"));
+        }
+        let paused = self.poll.pause(&self.listener.socket, Source::Listener);
+        if paused.is_ok() {
+            self.deadlines.insert((now().after(BREATH), Due::Listener));
+        }
+    }
+
+    /// Looks whether there is room now.
+    pub(super) fn accept_again(&mut self) {
+        let watched = self.poll.go_on(&self.listener.socket, Source::Listener);
+        if let Err(error) = watched {
+            log::error(format_args!("nobody is heard any more: {error}"));
         }
     }
 

@@ -102,13 +102,10 @@ impl Session6 {
 
     /// What the container has.
     pub(super) fn granted(&self) -> Granted6 {
-        let attempt = self.own.attempt.as_ref();
-        let information = attempt.and_then(|attempt| attempt.information.clone());
         Granted6 {
             terms: self.lease.as_ref().map(|(lease, _)| lease.terms.clone()),
             slaac: self.own.slaac.clone(),
             advertised: self.own.advertised.clone(),
-            information: information.unwrap_or_default(),
         }
     }
 

@@ -126,7 +126,7 @@ impl Daemon {
         let (identity, policy) = (session.identity(), session.policy());
         let random: fn() -> u32 = random::number;
         let held = session.lease.as_ref().map(|(lease, _)| lease.clone());
-        let held = held.filter(|lease| lease.expiry() > time);
+        let held = held.filter(|lease| !lease.terms.is_information() && lease.expiry() > time);
         match (wants, held) {
             (Want::Nothing, _) => None,
             (Want::Information, _) => Some(Client6::inform(identity, policy, random, time)),
@@ -171,7 +171,7 @@ impl Daemon {
         for address in &session.own.slaac {
             session.say(format_args!("has {address} of a router's prefix"));
         }
-        if !leased {
+        if !leased && !attempt.informed {
             // What is left is the kernel's to see to. A lease of earlier is not of this link.
             session.client = None;
             if session.lease.take().is_some()

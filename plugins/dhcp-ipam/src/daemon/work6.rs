@@ -209,6 +209,9 @@ impl Daemon {
         };
         session.client = Some(if standing == Standing::Lost {
             Client6::start(identity, policy, random, time)
+        } else if lease.terms.is_information() {
+            session.applied = Some(lease.terms.clone());
+            Client6::informed(identity, policy, random, &lease, time)
         } else {
             session.applied = Some(lease.terms.clone());
             session.own.settling = Some(Settling::new(time));
@@ -273,10 +276,8 @@ impl Daemon {
                     Ok(())
                 }
                 Output::Lost(why) => self.lost(session, why),
-                Output::Informed(information) => {
-                    if let Some(attempt) = &mut session.own.attempt {
-                        attempt.information = Some(information);
-                    }
+                Output::Informed(lease) => {
+                    self.informed6(session, &lease);
                     Ok(())
                 }
                 Output::Send(message) => {
@@ -336,6 +337,19 @@ impl Daemon {
         {
             session.complain(&error);
         }
+    }
+
+    /// A server said what there is beside addresses, for the first time or again: that is kept as a lease is.
+    fn informed6(&mut self, session: &mut Session6, lease: &Lease6) {
+        Self::remember(session, lease);
+        let had = session.applied.replace(lease.terms.clone());
+        if let Some(attempt) = &mut session.own.attempt {
+            // It is written when all that is wanted is there.
+            attempt.informed = true;
+        } else {
+            self.keep(session);
+        }
+        self.tell_of(session, had.as_ref(), &lease.terms);
     }
 
     /// Makes the interface have what the lease says, for as long as it says, and nothing of an earlier one.

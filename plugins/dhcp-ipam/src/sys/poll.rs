@@ -118,6 +118,17 @@ impl Poll {
         Ok(self.epoll.modify(fd, &mut event)?)
     }
 
+    /// Reports nothing of it until [`Self::go_on`].
+    pub(crate) fn pause(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        let mut event = EpollEvent::new(EpollFlags::empty(), source.number());
+        Ok(self.epoll.modify(fd, &mut event)?)
+    }
+
+    /// Reports again when there is something to read.
+    pub(crate) fn go_on(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        self.watch_room(fd, source, false)
+    }
+
     /// Sets the clock to the next deadline, or stops it.
     pub(crate) fn set(&self, deadline: Option<Time>) -> io::Result<()> {
         let Some(deadline) = deadline else {

@@ -31,3 +31,12 @@ pub(crate) fn passed() -> Option<UnixListener> {
     let socket = unsafe { OwnedFd::from_raw_fd(PASSED) };
     Some(UnixListener::from(socket))
 }
+
+/// Whether a failure to accept says that there are too many open files, here or on the machine, or too little memory: who
+/// waits goes on waiting, and epoll goes on saying so.
+pub(crate) fn is_out_of_room(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}

@@ -139,12 +139,13 @@ fn prefix(option: &[u8]) -> Option<Prefix> {
     let subnet = Cidr::new(IpAddr::V6(address), length)?.network();
     let (valid, preferred) = (number(option, 4)?, number(option, 8)?);
     let sound = is_host(&address) && !address.is_unicast_link_local() && length > 0;
-    (sound && preferred <= valid).then_some(Prefix {
+    sound.then_some(Prefix {
         subnet,
         on_link: flags & 0x80 != 0,
-        autonomous: flags & 0x40 != 0,
+        // Preferred for longer than valid: no address is made of it (RFC 4862, 5.5.3), but its hosts are on the link.
+        autonomous: flags & 0x40 != 0 && preferred <= valid,
         valid,
-        preferred,
+        preferred: preferred.min(valid),
     })
 }
 
@@ -281,11 +282,10 @@ mod tests {
             advertisement(ROUTER, &bytes).unwrap()
         };
         for option in [
-            // A prefix of 129 bits, of no bits, of link-local addresses, preferred for longer than valid.
+            // A prefix of 129 bits, of no bits, of link-local addresses.
             "03 04 81 c0 00 01 51 80 00 00 38 40 00 00 00 00 fd 00 00 01 00 00 00 00 00 00 00 00 00 00 00 00",
             "03 04 00 c0 00 01 51 80 00 00 38 40 00 00 00 00 fd 00 00 01 00 00 00 00 00 00 00 00 00 00 00 00",
             "03 04 40 c0 00 01 51 80 00 00 38 40 00 00 00 00 fe 80 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
-            "03 04 40 c0 00 00 00 01 00 00 38 40 00 00 00 00 fd 00 00 01 00 00 00 00 00 00 00 00 00 00 00 00",
             // Too short for one.
             "03 01 40 c0 00 01 51 80",
             // An MTU below what IPv6 needs, and one that no link has.
@@ -307,6 +307,16 @@ mod tests {
                 "{option}: {found:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_prefix_that_is_preferred_for_longer_than_it_is_valid_is_on_the_link_and_no_more() {
+        let header = &unhex(RADVD)[..16];
+        let option = "03 04 40 c0 00 00 00 01 00 00 38 40 00 00 00 00 fd 00 00 01 00 00 00 00 00 00 00 00 00 00 00 00";
+        let bytes = [header, &unhex(option)].concat();
+        let found = advertisement(ROUTER, &bytes).unwrap().prefixes.remove(0);
+        assert!(found.on_link && !found.autonomous, "{found:?}");
+        assert_eq!((found.valid, found.preferred), (1, 1));
     }
 
     #[test]

@@ -185,3 +185,21 @@ fn a_machine_that_slept_through_its_lease_does_not_renew_it() {
     client.handle_timeout(at(5000));
     assert_eq!(outputs(&mut client)[0], Output::Lost(Lost::Expired));
 }
+
+#[test]
+fn however_short_a_lease_is_it_is_not_renewed_without_a_pause() {
+    let mut client = start();
+    outputs(&mut client);
+    take(&mut client, Kind::Offer, 0);
+    outputs(&mut client);
+    let answer = Reply {
+        terms: Ok(Terms {
+            seconds: 1,
+            ..terms()
+        }),
+        ..reply(&client, Kind::Ack)
+    };
+    assert_eq!(client.handle_message(&answer, at(0)), Ok(()));
+    let renewal = client.deadline().unwrap().millis();
+    assert!((450..=500).contains(&renewal), "{renewal}");
+}

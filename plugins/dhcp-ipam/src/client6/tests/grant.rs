@@ -158,7 +158,7 @@ fn information_alone() {
     assert_eq!(question.option(code::IA_NA), None);
     assert_eq!(
         question.option(code::REQUEST_LIST),
-        Some(&[0, 23, 0, 83][..])
+        Some(&[0, 23, 0, 32, 0, 83][..])
     );
     let answer = Reply {
         addresses: None,
@@ -166,10 +166,62 @@ fn information_alone() {
         ..reply(&client, Kind::Reply)
     };
     take(&mut client, &answer, 1);
-    let expected = Information {
-        dns: vec![ADDRESS],
-        search: Vec::new(),
+    // It is good for a day where the server does not say (`IRT_DEFAULT`), and asked for again within a second then.
+    let known = Lease6 {
+        terms: Terms6 {
+            address: None,
+            t1: 86_400,
+            t2: 0,
+            dns: vec![ADDRESS],
+            ..terms()
+        },
+        since: at(1),
     };
-    assert!(outputs(&mut client).contains(&Output::Informed(expected)));
-    assert_eq!((client.deadline(), client.listens()), (None, false));
+    assert_eq!(outputs(&mut client), [Output::Informed(known.clone())]);
+    assert_eq!(
+        (client.deadline(), client.listens()),
+        (Some(at(86_401)), false)
+    );
+    assert_eq!(known.expiry(), Time::NEVER);
+    assert_eq!(next(&mut client), 86_401);
+    let again = sent(&mut client);
+    assert_eq!(again.kind, Kind::InformationRequest);
+    assert_ne!(again.xid, question.xid);
+    // At least ten minutes (`IRT_MINIMUM`), and for ever where it says so.
+    for (said, deadline) in [
+        (Some(5), Some(at(87_010))),
+        (Some(900), Some(at(87_310))),
+        (Some(u32::MAX), Some(Time::NEVER)),
+    ] {
+        let answer = Reply {
+            refresh: said,
+            ..reply(&client, Kind::Reply)
+        };
+        take(&mut client, &answer, 86_410);
+        assert_eq!(client.deadline(), deadline, "{said:?}");
+        outputs(&mut client);
+        client.renew(at(86_410));
+        outputs(&mut client);
+    }
+    client.release(at(90_000));
+    assert_eq!(outputs(&mut client), []);
+}
+
+#[test]
+fn what_was_known_before_a_restart_is_asked_for_again_in_its_time() {
+    let known = Lease6 {
+        terms: Terms6 {
+            address: None,
+            t1: 900,
+            ..terms()
+        },
+        since: at(100),
+    };
+    for (now, deadline) in [(200, 1000), (5000, 5000)] {
+        let mut client: TestClient =
+            Client6::informed(identity(), policy(), random(), &known, at(now));
+        assert_eq!(client.state_name(), "INFORMED");
+        assert_eq!(next(&mut client), deadline);
+        assert_eq!(sent(&mut client).kind, Kind::InformationRequest);
+    }
 }

@@ -54,6 +54,7 @@ impl Server {
             search: Vec::new(),
             sol_max_rt: None,
             inf_max_rt: None,
+            refresh: None,
         };
         if chance.one_in(20) && self.forgets {
             self.leases.clear();

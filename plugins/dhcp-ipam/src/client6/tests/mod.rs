@@ -128,6 +128,7 @@ fn reply(client: &TestClient, kind: Kind) -> Reply {
         search: Vec::new(),
         sol_max_rt: None,
         inf_max_rt: None,
+        refresh: None,
     }
 }
 

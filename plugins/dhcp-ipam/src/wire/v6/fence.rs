@@ -94,6 +94,7 @@ pub(crate) fn read(bytes: &[u8], ours: Ours<'_>) -> Result<Reply, Refused> {
         search: raw.search(),
         sol_max_rt: raw.limit(code::SOL_MAX_RT),
         inf_max_rt: raw.limit(code::INF_MAX_RT),
+        refresh: raw.seconds(code::REFRESH),
     })
 }
 

@@ -36,6 +36,7 @@ pub(crate) mod code {
     pub(crate) const SEARCH: u16 = 24;
     pub(crate) const IA_PD: u16 = 25;
     pub(crate) const IA_PREFIX: u16 = 26;
+    pub(crate) const REFRESH: u16 = 32;
     pub(crate) const SOL_MAX_RT: u16 = 82;
     pub(crate) const INF_MAX_RT: u16 = 83;
 }
@@ -98,6 +99,8 @@ pub(crate) struct Status {
 
 impl Status {
     pub(crate) const SUCCESS: u16 = 0;
+    pub(crate) const UNSPEC_FAIL: u16 = 1;
+    pub(crate) const NO_ADDRS_AVAIL: u16 = 2;
     pub(crate) const NO_BINDING: u16 = 3;
     pub(crate) const NOT_ON_LINK: u16 = 4;
 
@@ -105,8 +108,8 @@ impl Status {
     pub(crate) fn describe(&self) -> String {
         let name = match self.number {
             Self::SUCCESS => "Success",
-            1 => "UnspecFail",
-            2 => "NoAddrsAvail",
+            Self::UNSPEC_FAIL => "UnspecFail",
+            Self::NO_ADDRS_AVAIL => "NoAddrsAvail",
             Self::NO_BINDING => "NoBinding",
             Self::NOT_ON_LINK => "NotOnLink",
             5 => "UseMulticast",
@@ -147,4 +150,6 @@ pub(crate) struct Reply {
     /// How long to wait at most between Solicits, and between Information-requests, in seconds (RFC 8415, 21.24).
     pub(crate) sol_max_rt: Option<u32>,
     pub(crate) inf_max_rt: Option<u32>,
+    /// How long what it says beside addresses is good, in seconds (RFC 8415, 21.23).
+    pub(crate) refresh: Option<u32>,
 }

@@ -87,9 +87,14 @@ impl<'a> Raw<'a> {
         Some(Status { number, words })
     }
 
-    pub(super) fn limit(&self, code: u16) -> Option<u32> {
+    pub(super) fn seconds(&self, code: u16) -> Option<u32> {
         let data = self.first(code)?.try_into().ok()?;
-        Some(u32::from_be_bytes(data)).filter(|seconds| LIMITS.contains(seconds))
+        Some(u32::from_be_bytes(data))
+    }
+
+    pub(super) fn limit(&self, code: u16) -> Option<u32> {
+        self.seconds(code)
+            .filter(|seconds| LIMITS.contains(seconds))
     }
 
     pub(super) fn dns(&self) -> Vec<Ipv6Addr> {

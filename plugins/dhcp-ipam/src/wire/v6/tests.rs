@@ -96,6 +96,7 @@ fn an_address_a_prefix_and_all_that_comes_with_them() {
             search: vec![String::from("lab.example")],
             sol_max_rt: Some(3600),
             inf_max_rt: None,
+            refresh: None,
         }
     );
 }
