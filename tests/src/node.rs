@@ -6,11 +6,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 
-use crate::{Capture, Process, State};
+use crate::{Capture, Process, State, until};
 
 /// A network namespace: the calling thread's, or the one at a path.
 #[derive(Debug)]
@@ -164,11 +165,19 @@ impl Node {
         }
     }
 
+    /// Whether `address` answers before long: on a busy machine one echo may be lost or late.
+    #[track_caller]
+    pub fn reaches(&self, address: &str) -> bool {
+        until(Duration::from_secs(10), || self.ping(address))
+    }
+
     /// One link as `ip -j -d link` has it, or nothing where there is none of that name.
     #[track_caller]
     pub fn link(&self, name: &str) -> Option<Value> {
         let ran = self.try_exec(["ip", "-j", "-d", "link", "show", "dev", name]);
-        if ran.stderr.contains("does not exist") {
+        // The second where it went between two questions of `ip`.
+        let absent = ["does not exist", "No such device"];
+        if absent.iter().any(|words| ran.stderr.contains(words)) {
             return None;
         }
         assert!(

@@ -16,6 +16,9 @@ use nix::unistd::Pid;
 use crate::node::tool;
 use crate::{Node, setgroups, until};
 
+/// So many lines of its output are shown where a test fails.
+const LAST_WORDS: usize = 60;
+
 /// A program running in a namespace. It is killed with its process group when this value is dropped.
 #[derive(Debug)]
 pub struct Process {
@@ -124,6 +127,20 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let output = fs::read(&self.output).unwrap_or_default();
+            let output = String::from_utf8_lossy(&output);
+            let lines: Vec<&str> = output.lines().collect();
+            let last = lines.len().saturating_sub(LAST_WORDS);
+            #[expect(clippy::print_stderr, reason = "for whoever looks why a test failed")]
+            {
+                eprintln!(
+                    "{:?} printed, at the end:\n{}",
+                    self.argv,
+                    lines[last..].join("\n")
+                );
+            }
+        }
         // Ended and waited for already: its number may be somebody else's by now.
         if matches!(self.child.try_wait(), Ok(None)) {
             killpg(self.group(), Signal::SIGKILL).unwrap_or_default();

@@ -1,13 +1,11 @@
 //! The daemon: started, killed, started again, and in others' way.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
 
 use nix::sys::signal::Signal;
 use plumb_tests::{json, until};
 
-use crate::world::{OnDemand, SOON, World, address, alone, bridged, until_leases, v4};
+use crate::world::{OnDemand, SOON, World, address, alone, bridged, until_leases};
 
 #[test]
 fn a_daemon_that_was_killed_resumes_its_leases_without_a_packet() {
@@ -173,70 +171,6 @@ fn a_quiet_lease_does_not_keep_a_namespace_alive() {
 }
 
 #[test]
-fn the_socket_is_for_its_owner_and_a_stale_one_is_taken_over() {
-    let world = World::new();
-    fs::create_dir_all("/run/cni").unwrap();
-    drop(UnixListener::bind("/run/cni/dhcp.sock").unwrap());
-    let mut first = world.daemon();
-    let mode = fs::metadata("/run/cni/dhcp.sock")
-        .unwrap()
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o600);
-
-    let file = world.plugin().file().to_owned();
-    let second = world.host.try_exec([file.as_os_str(), "daemon".as_ref()]);
-    assert!(
-        second
-            .stderr
-            .contains("another daemon listens at /run/cni/dhcp.sock"),
-        "{second:?}"
-    );
-    let elsewhere = ["daemon", "--socketpath", "/run/other.sock"].map(std::ffi::OsStr::new);
-    let third = world
-        .host
-        .try_exec([&[file.as_os_str()], &elsewhere[..]].concat());
-    assert!(
-        third
-            .stderr
-            .contains("another daemon keeps the leases in /var/lib/cni/dhcp-ipam"),
-        "{third:?}"
-    );
-    assert!(!fs::exists("/run/other.sock").unwrap());
-    first.signal(Signal::SIGTERM);
-    assert!(first.wait(SOON).success());
-    assert!(!fs::exists("/run/cni/dhcp.sock").unwrap());
-}
-
-#[test]
-fn a_socket_of_another_program_is_left_alone() {
-    let world = World::new();
-    fs::create_dir_all("/run/cni").unwrap();
-    let listener = UnixListener::bind("/run/cni/dhcp.sock").unwrap();
-    let file = world.plugin().file().to_owned();
-    let daemon = world.host.try_exec([file.as_os_str(), "daemon".as_ref()]);
-    assert!(
-        daemon.stderr.contains("is in use by another program"),
-        "{daemon:?}"
-    );
-    // The Go plugin's daemon speaks HTTP.
-    let serve = std::thread::spawn(move || {
-        use std::io::{Read, Write};
-        for _ in 0..2 {
-            let (mut stream, _) = listener.accept().unwrap();
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        }
-    });
-    let conf = alone(json!({}));
-    world
-        .plugin()
-        .status(&conf)
-        .fails_with(50, "is not the daemon of dhcp-ipam");
-    serve.join().unwrap();
-}
-
-#[test]
 fn the_daemon_has_the_privileges_it_needs_and_no_more() {
     let world = World::new();
     let daemon = world.daemon();
@@ -352,81 +286,4 @@ fn the_hosts_files_may_be_under_another_root() {
     until_leases(0);
     let pid = fs::read_to_string("/run/host/pid").unwrap();
     assert_eq!(pid.trim(), daemon.id().to_string());
-}
-
-#[test]
-fn status_says_whether_an_add_could_be_served() {
-    let world = World::new();
-    let never = alone(json!({ "startDaemon": false }));
-    world.plugin().status(alone(json!({}))).succeeds();
-    world
-        .plugin()
-        .status(&never)
-        .fails_with(50, "no daemon listens");
-    assert!(
-        !fs::exists("/run/cni/dhcp.sock").unwrap(),
-        "STATUS starts nothing"
-    );
-    let _daemon = world.daemon();
-    world.plugin().status(&never).succeeds();
-}
-
-#[test]
-fn a_socket_that_systemd_passed_is_used_and_left_behind() {
-    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-    use std::os::fd::AsRawFd;
-    let world = World::new();
-    let _dnsmasq = world.dnsmasq(100, 150);
-    fs::create_dir_all("/run/cni").unwrap();
-    let listener = UnixListener::bind("/run/cni/dhcp.sock").unwrap();
-    fcntl(&listener, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-    let passed = listener.as_raw_fd();
-    let file = world.plugin().file().display().to_string();
-    // Of the shells, bash knows descriptors of more than one digit.
-    let line = format!("LISTEN_PID=$$ LISTEN_FDS=1 exec {file} daemon 3<&{passed}");
-    let mut daemon = world.host.spawn(["bash", "-c", &line]);
-    daemon.until_output_has("listens at", SOON);
-    let c1 = world.plugged("c1");
-    world.plugin().add(&c1, alone(json!({}))).succeeds();
-    daemon.signal(Signal::SIGTERM);
-    assert!(daemon.wait(SOON).success());
-    // The next connection makes systemd start it again.
-    assert!(fs::exists("/run/cni/dhcp.sock").unwrap());
-    let none = world.host.try_exec([
-        "bash",
-        "-c",
-        &format!("LISTEN_PID=$$ LISTEN_FDS=1 exec {file} daemon 3<&-"),
-    ]);
-    assert!(none.stderr.contains("descriptor 3 is not open"), "{none:?}");
-}
-
-#[test]
-fn a_bad_client_harms_nobody() {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
-    let world = World::new();
-    let _dnsmasq = world.dnsmasq(100, 150);
-    let mut daemon = world.daemon();
-    let c1 = world.plugged("c1");
-    let ask = |bytes: &[u8]| {
-        let mut stream = UnixStream::connect("/run/cni/dhcp.sock").unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        let _ = stream.write_all(bytes);
-        let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer);
-        answer
-    };
-    let _silent = UnixStream::connect("/run/cni/dhcp.sock").unwrap();
-    assert!(ask(b"\xff\xfe\n").contains("not JSON"));
-    assert!(ask(b"{\"version\":1}\n").contains("not complete"));
-    assert_eq!(ask(&vec![b'['; 2 << 20]), "");
-    let deep = [vec![b'['; 100_000], b"\n".to_vec()].concat();
-    assert!(ask(&deep).contains("recursion limit"), "{}", ask(&deep));
-    world.plugin().add(&c1, alone(json!({}))).succeeds();
-    assert_eq!(
-        v4(&c1),
-        Vec::<String>::new(),
-        "the address is for the caller to give"
-    );
-    assert!(daemon.is_running());
 }

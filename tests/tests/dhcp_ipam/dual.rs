@@ -18,7 +18,7 @@ fn one_add_brings_both_families_and_one_del_gives_both_back() {
     let given = addresses(&result);
     assert_eq!(given.len(), 2, "{given:?}");
     assert!(given[0].starts_with("10.240.0.1") && given[1].starts_with("fd00:240::1"));
-    assert!(c1.ping("10.240.0.1") && c1.ping("fd00:240::1"));
+    assert!(c1.reaches("10.240.0.1") && c1.reaches("fd00:240::1"));
     assert_eq!(
         result["dns"]["nameservers"],
         json!(["10.240.0.53", "fd00:240::53"])
@@ -71,7 +71,7 @@ fn a_family_that_is_not_required_is_waited_for_a_little_and_comes_when_it_comes(
     let _dnsmasq6 = world.dnsmasq6_range("100", "1ff");
     let come = || matches!(&v6(&c1)[..], [one] if one.starts_with("fd00:240::1"));
     assert!(until(SOON, come), "{:?}", v6(&c1));
-    assert!(c1.ping("fd00:240::1"));
+    assert!(c1.reaches("fd00:240::1"));
     bridge
         .clone()
         .previous(&result)

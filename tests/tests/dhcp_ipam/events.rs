@@ -140,10 +140,10 @@ fn a_program_that_cannot_be_executed_is_refused_before_anything_is_asked() {
     let _daemon = world.daemon();
     let c1 = world.plugged("c1");
     let conf = alone(json!({ "onChange": "/run/none" }));
-    world
-        .plugin()
-        .add(&c1, &conf)
-        .fails_with(7, "ipam.onChange: /run/none cannot be executed: No such file");
+    world.plugin().add(&c1, &conf).fails_with(
+        7,
+        "ipam.onChange: /run/none cannot be executed: No such file",
+    );
     let conf = alone(json!({ "onChange": "hook" }));
     world
         .plugin()

@@ -38,7 +38,7 @@ fn a_container_on_a_bridge_gets_a_lease_and_gives_it_back() {
         "{default}"
     );
     assert!(default.contains("mtu 1400"), "{default}");
-    assert!(c1.ping("10.240.0.1"));
+    assert!(c1.reaches("10.240.0.1"));
     bridge
         .clone()
         .previous(&result)

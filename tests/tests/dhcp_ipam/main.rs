@@ -4,8 +4,8 @@
 mod daemon;
 mod dual;
 mod events;
+mod family;
 mod killed;
-mod killed6;
 mod life;
 mod life6;
 mod many;
@@ -13,6 +13,7 @@ mod page;
 mod servers;
 mod servers6;
 mod slaac;
+mod socket;
 #[cfg(feature = "stock-kernel")]
 mod stock;
 mod terms;

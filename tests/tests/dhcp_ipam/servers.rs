@@ -4,30 +4,35 @@ use std::fs;
 
 use plumb_tests::{Process, Value, json, until};
 
-use crate::world::{SOON, World, address, bridged, v4};
+use crate::family::{Family, V4};
+use crate::world::{SOON, World, bridged};
+use crate::world6::addresses;
 
-/// A container attached, its lease renewed at least twice by unicast, and given back.
+/// A container attached, its lease renewed until `renewed` holds of the server and what it hears, and given back.
 #[track_caller]
-fn a_whole_life(world: &World, server: &Process, released: &str) {
+pub(crate) fn a_whole_life(
+    family: &Family,
+    world: &World,
+    server: &Process,
+    renewed: impl Fn(&str, &[String]) -> bool,
+    released: &str,
+) {
     let _daemon = world.daemon();
     let c1 = world.host.container("c1");
-    let conf = bridged(json!({}));
+    let conf = bridged((family.keys)());
     let bridge = world.host.plugin("bridge-attach");
     let result = bridge.add(&c1, &conf).succeeds();
-    let given = address(&result);
-    let capture = world.server.capture("eth0", "udp port 67");
-    let renewal = format!("{}.68 > 10.240.0.1.67", given.trim_end_matches("/24"));
-    let twice = || {
-        capture
-            .packets()
-            .iter()
-            .filter(|line| line.contains(&renewal))
-            .count()
-            >= 2
-    };
-    assert!(until(SOON, twice), "{:?}", capture.packets());
-    assert_eq!(v4(&c1), [given]);
-    assert!(c1.ping("10.240.0.1"));
+    let given = addresses(&result);
+    let capture = world.server.capture("eth0", "udp port 67 or udp port 547");
+    let in_time = || renewed(&given[0], &capture.packets());
+    assert!(
+        until(SOON, in_time),
+        "{:?} {}",
+        capture.packets(),
+        server.output()
+    );
+    assert_eq!((family.found)(&c1), given);
+    assert!(c1.reaches(family.server));
     bridge
         .clone()
         .previous(&result)
@@ -37,6 +42,14 @@ fn a_whole_life(world: &World, server: &Process, released: &str) {
     server.until_output_has(released, SOON);
 }
 
+/// Whether an address asked its server alone for more time, twice.
+fn by_unicast(address: &str, packets: &[String]) -> bool {
+    let address = address.split('/').next().unwrap();
+    let renewal = format!("{address}.68 > 10.240.0.1.67");
+    let renewals = packets.iter().filter(|line| line.contains(&renewal));
+    renewals.count() >= 2
+}
+
 #[test]
 fn isc_dhcpd() {
     let world = World::new();
@@ -44,17 +57,9 @@ fn isc_dhcpd() {
         default-lease-time 6; min-lease-time 1; max-lease-time 6; ping-check false; authoritative;
         subnet 10.240.0.0 netmask 255.255.255.0 { range 10.240.0.100 10.240.0.110; option routers 10.240.0.1;
         option rfc3442-classless-static-routes 24, 10,99,0, 10,240,0,1; }";
-    fs::write("/run/dhcpd.conf", options).unwrap();
-    fs::write("/run/dhcpd.leases", "").unwrap();
-    let mut words: Vec<&str> =
-        "dhcpd -f -d -4 -cf /run/dhcpd.conf -lf /run/dhcpd.leases -pf /run/dhcpd.pid"
-            .split(' ')
-            .collect();
-    words.push("eth0");
-    let server = world.server.spawn(words);
-    server.until_output_has("Server starting service", SOON);
+    let server = V4.isc_dhcpd(&world, options);
     let c0 = world.plugged("c0");
-    a_whole_life(&world, &server, "DHCPRELEASE of 10.240.0.");
+    a_whole_life(&V4, &world, &server, by_unicast, "DHCPRELEASE of 10.240.0.");
     // Classless routes stand for the router.
     let _daemon = world.daemon();
     let result = world
@@ -96,5 +101,5 @@ fn kea_dhcp4() {
             "subnet4": [{ "id": 1, "subnet": "10.240.0.0/24", "pools": [{ "pool": "10.240.0.100 - 10.240.0.110" }] }],
         }),
     );
-    a_whole_life(&world, &server, "DHCP4_RELEASE ");
+    a_whole_life(&V4, &world, &server, by_unicast, "DHCP4_RELEASE ");
 }

@@ -5,37 +5,14 @@ use std::fs;
 use nix::sys::signal::Signal;
 use plumb_tests::{Process, Value, json, until};
 
+use crate::family::{LEASES, V6};
+use crate::servers::a_whole_life;
 use crate::world::{SOON, World, alone, bridged};
 use crate::world6::{addresses, v6};
 
-fn dhcp() -> Value {
-    // No router is there to say how long the prefix is.
-    json!({
-        "ipv4": "off",
-        "ipv6": { "mode": "dhcp", "routerAdvertisements": false, "prefixLength": 64 },
-    })
-}
-
-/// A container attached, its lease renewed at least twice, and given back.
-#[track_caller]
-fn a_whole_life(world: &World, server: &Process, renewed: &str, released: &str) {
-    let _daemon = world.daemon();
-    let c1 = world.host.container("c1");
-    let conf = bridged(dhcp());
-    let bridge = world.host.plugin("bridge-attach");
-    let result = bridge.add(&c1, &conf).succeeds();
-    assert!(addresses(&result)[0].ends_with("/64"), "{result}");
-    let twice = || server.output().matches(renewed).count() >= 2;
-    assert!(until(SOON, twice), "{}", server.output());
-    assert_eq!(v6(&c1), addresses(&result));
-    assert!(c1.ping("fd00:240::1"));
-    bridge
-        .clone()
-        .previous(&result)
-        .check(&c1, &conf)
-        .succeeds();
-    bridge.previous(&result).del(&c1, &conf).succeeds();
-    server.until_output_has(released, SOON);
+/// Whether the server was asked for more time, twice.
+fn asked_twice(server: &Process, words: &str) -> bool {
+    server.output().matches(words).count() >= 2
 }
 
 #[test]
@@ -44,22 +21,15 @@ fn isc_dhcpd6() {
     let options = "default-lease-time 6; preferred-lifetime 4; option dhcp-renewal-time 2;
         option dhcp-rebinding-time 3; authoritative;
         subnet6 fd00:240::/64 { range6 fd00:240::100 fd00:240::1ff; }";
-    fs::write("/run/dhcpd6.conf", options).unwrap();
-    fs::write("/run/dhcpd6.leases", "").unwrap();
-    let mut words: Vec<&str> =
-        "dhcpd -f -d -6 -cf /run/dhcpd6.conf -lf /run/dhcpd6.leases -pf /run/dhcpd6.pid"
-            .split(' ')
-            .collect();
-    words.push("eth0");
-    let server = world.server.spawn(words);
-    server.until_output_has("Server starting service", SOON);
+    let server = V6.isc_dhcpd(&world, options);
     a_whole_life(
+        &V6,
         &world,
         &server,
-        "Renew message from",
+        |_, _| asked_twice(&server, "Renew message from"),
         "Release message from",
     );
-    let leases = fs::read_to_string("/run/dhcpd6.leases").unwrap();
+    let leases = fs::read_to_string(LEASES).unwrap();
     assert!(leases.contains("binding state released"), "{leases}");
 }
 
@@ -101,7 +71,7 @@ fn kea6_with_rapid_commit_and_a_delegated_prefix() {
     {
         let _daemon = world.daemon();
         let c0 = world.plugged("c0");
-        let mut keys = dhcp();
+        let mut keys = (V6.keys)();
         keys["ipv6"]["prefixDelegation"] = json!(60);
         let conf = alone(keys);
         let result = world.plugin().add(&c0, &conf).succeeds();
@@ -122,7 +92,13 @@ fn kea6_with_rapid_commit_and_a_delegated_prefix() {
         world.plugin().del(&c0, &conf).succeeds();
         server.until_output_has("DHCP6_RELEASE_PD", SOON);
     }
-    a_whole_life(&world, &server, "RENEW (type 5)", "DHCP6_RELEASE_NA");
+    a_whole_life(
+        &V6,
+        &world,
+        &server,
+        |_, _| asked_twice(&server, "RENEW (type 5)"),
+        "DHCP6_RELEASE_NA",
+    );
 }
 
 #[test]
@@ -132,7 +108,7 @@ fn a_second_server_takes_over_and_without_any_the_address_goes() {
     let _daemon = world.daemon();
     let c1 = world.host.container("c1");
     let bridge = world.host.plugin("bridge-attach");
-    let result = bridge.add(&c1, bridged(dhcp())).succeeds();
+    let result = bridge.add(&c1, bridged((V6.keys)())).succeeds();
     let server = world.listed6("testnet/c1/eth0")["server"].clone();
     first.signal(Signal::SIGKILL);
     drop(first);
@@ -157,5 +133,5 @@ fn a_second_server_takes_over_and_without_any_the_address_goes() {
         "{}",
         world.listed6("testnet/c1/eth0")
     );
-    assert!(c1.ping("fd00:240::1"));
+    assert!(c1.reaches("fd00:240::1"));
 }

@@ -1,6 +1,7 @@
 //! Addresses that the kernel makes of what routers advertise.
 
-use plumb_tests::{json, until};
+use nix::sys::signal::Signal;
+use plumb_tests::{Value, json, until};
 
 use crate::life6::valid;
 use crate::world::{OnDemand, SOON, World, bridged};
@@ -34,7 +35,7 @@ fn slaac_returns_the_kernels_address_which_goes_on_without_a_daemon() {
         default.is_some_and(|line| line.contains(gateway) && line.contains("proto ra")),
         "{routes}"
     );
-    assert!(c1.ping("fd00:240::1"));
+    assert!(c1.reaches("fd00:240::1"));
     assert!(
         world.listed6("testnet/c1/eth0").is_null(),
         "nothing to keep"
@@ -61,6 +62,75 @@ fn slaac_asks_for_what_routers_say_is_to_be_had() {
     assert!(addresses(&result)[0].ends_with("/64"), "{result}");
     assert_eq!(result["dns"]["nameservers"], json!(["fd00:240::53"]));
     assert_eq!(leases6().len(), 0);
+}
+
+#[test]
+fn what_servers_say_beside_addresses_is_kept_and_asked_for_again() {
+    let world = World::with_ipv6();
+    let first = world.dnsmasq6(&[
+        RA_STATELESS,
+        "--dhcp-option=option6:information-refresh-time,30m",
+    ]);
+    let daemon = world.daemon();
+    let c1 = world.host.container("c1");
+    let bridge = world.host.plugin("bridge-attach");
+    let conf = bridged(json!({ "ipv4": "off", "ipv6": "auto" }));
+    let result = bridge.add(&c1, &conf).succeeds();
+    assert_eq!(result["dns"]["nameservers"], json!(["fd00:240::53"]));
+    let listed = || world.listed6("testnet/c1/eth0");
+    let seconds = |listed: &Value| {
+        let text = listed["renewsIn"].as_str().unwrap();
+        text.trim_end_matches('s').parse::<u32>().unwrap()
+    };
+    let before = listed();
+    assert_eq!(
+        (&before["state"], &before["expiresIn"]),
+        (&json!("INFORMED"), &json!("never"))
+    );
+    assert!((1700..=1800).contains(&seconds(&before)), "{before}");
+    assert_eq!(before["address"], Value::Null);
+    bridge
+        .clone()
+        .previous(&result)
+        .check(&c1, &conf)
+        .succeeds();
+
+    // Over a crash, without a question.
+    daemon.signal(Signal::SIGKILL);
+    drop(daemon);
+    let capture = world.server.capture("eth0", "udp port 547");
+    let _daemon = world.daemon();
+    assert_eq!(listed()["state"], "INFORMED");
+    assert_eq!(capture.packets(), Vec::<String>::new());
+
+    // The time of the next question, or a person who does not wait for it.
+    let mut watcher = world.host.spawn([
+        world.plugin().file().as_os_str(),
+        std::ffi::OsStr::new("watch"),
+    ]);
+    let listens = || world.metrics().contains("do=\"watch\"} 1");
+    assert!(until(SOON, listens), "{}", world.metrics());
+    drop(first);
+    let _second = world.dnsmasq6(&[
+        RA_STATELESS,
+        "--dhcp-option=option6:dns-server,[fd00:240::54]",
+    ]);
+    world.command(&["renew", "testnet/c1/eth0"]);
+    watcher.until_output_has("\"event\":\"changed\"", SOON);
+    assert!(watcher.output().contains("fd00:240::54") && watcher.is_running());
+    // This one says the ten minutes of its range.
+    assert!((500..=600).contains(&seconds(&listed())), "{}", listed());
+
+    bridge.previous(&result).del(&c1, &conf).succeeds();
+    assert!(listed().is_null());
+    assert!(
+        !capture
+            .packets()
+            .iter()
+            .any(|line| line.contains("release")),
+        "there is nothing to give back: {:?}",
+        capture.packets()
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn a_vlan_interface_gets_a_lease_of_its_vlan_and_gives_it_back() {
     let result = vlan.add(&c1, &conf).succeeds();
     assert_eq!(v4(&c1), [address(&result)]);
     assert_eq!(c1.link("eth0").unwrap()["mtu"], 1400);
-    assert!(c1.ping("10.240.0.1"));
+    assert!(c1.reaches("10.240.0.1"));
     vlan.clone().previous(&result).check(&c1, &conf).succeeds();
     until_leases(1);
     vlan.previous(&result).del(&c1, &conf).succeeds();

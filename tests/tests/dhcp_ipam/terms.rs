@@ -1,10 +1,9 @@
 //! What a lease brings beside the address, and when it changes.
 
-use std::fs;
-
 use nix::sys::signal::Signal;
 use plumb_tests::{Container, Process, json, until};
 
+use crate::family::V4;
 use crate::world::{SOON, World, address, alone, bridged, dnsmasq_on, leases, v4};
 
 fn mtu(container: &Container) -> u64 {
@@ -111,11 +110,7 @@ fn when_its_server_is_gone_another_prolongs_the_lease() {
     let options =
         "default-lease-time 8; min-lease-time 1; max-lease-time 8; ping-check false; authoritative;
         subnet 10.240.0.0 netmask 255.255.255.0 { range 10.240.0.100 10.240.0.110; }";
-    fs::write("/run/dhcpd.conf", options).unwrap();
-    fs::write("/run/dhcpd.leases", "").unwrap();
-    let line = "dhcpd -f -d -4 -cf /run/dhcpd.conf -lf /run/dhcpd.leases -pf /run/dhcpd.pid eth0";
-    let first = world.server.spawn(line.split(' ').collect::<Vec<_>>());
-    first.until_output_has("Server starting service", SOON);
+    let first = V4.isc_dhcpd(&world, options);
     let _daemon = world.daemon();
     let c1 = world.host.container("c1");
     let result = world
@@ -145,7 +140,7 @@ fn an_address_given_by_other_means_is_kept_and_a_server_is_asked_for_the_rest() 
     assert_eq!(result["dns"]["nameservers"], json!(["10.240.0.53"]));
     assert_eq!(result["ips"][0]["gateway"], "10.240.0.1");
     assert_eq!(v4(&c1), ["10.240.0.200/24"]);
-    assert!(c1.ping("10.240.0.1"));
+    assert!(c1.reaches("10.240.0.1"));
     dnsmasq.until_output_has("DHCPINFORM", SOON);
     assert_eq!(leases(), Vec::<String>::new());
     // There is nothing to keep, so a daemon is not even needed.

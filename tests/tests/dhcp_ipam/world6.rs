@@ -26,6 +26,12 @@ impl World {
         world
             .server
             .sh("ip link set eth0 up && ip addr add fd00:240::1/64 dev eth0 nodad");
+        // The kernel makes this address when it notices the carrier; Kea listens at it from its start on or never.
+        let has_link_local = || {
+            let all = world.server.addrs("eth0");
+            all.iter().any(|address| address.starts_with("fe80:"))
+        };
+        assert!(until(SOON, has_link_local));
         world
     }
 

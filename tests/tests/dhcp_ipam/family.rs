@@ -1,0 +1,74 @@
+//! What differs between tests that are the same for IPv4 and IPv6.
+
+use plumb_tests::{Container, Process, Value, json};
+
+use crate::world::{self, World};
+use crate::world6;
+
+/// One family: its server, and how it is seen.
+pub(crate) struct Family {
+    pub(crate) world: fn() -> World,
+    /// dnsmasq with a range of addresses.
+    pub(crate) serve: fn(&World) -> Process,
+    /// Keys of the plugin.
+    pub(crate) keys: fn() -> Value,
+    /// What the daemon says of an attachment.
+    pub(crate) listed: fn(&World, &str) -> Value,
+    /// The addresses of `eth0` that are of this family and more than the link's.
+    pub(crate) found: fn(&Container) -> Vec<String>,
+    /// dnsmasq's leases, and waiting for so many.
+    pub(crate) leases: fn() -> Vec<String>,
+    pub(crate) until_leases: fn(usize),
+    /// The address of the container `server`.
+    pub(crate) server: &'static str,
+    /// The option that has ISC dhcpd serve it.
+    pub(crate) dhcpd: &'static str,
+}
+
+pub(crate) const V4: Family = Family {
+    world: World::new,
+    serve: |world| world.dnsmasq(100, 150),
+    keys: || json!({ "startDaemon": false }),
+    listed: World::listed,
+    found: world::v4,
+    leases: world::leases,
+    until_leases: world::until_leases,
+    server: "10.240.0.1",
+    dhcpd: "-4",
+};
+
+pub(crate) const V6: Family = Family {
+    world: World::with_ipv6,
+    serve: |world| world.dnsmasq6_range("100", "1ff"),
+    // With the length that no router says.
+    keys: || {
+        let ipv6 = json!({ "mode": "dhcp", "dadMs": 20, "routerAdvertisements": false, "prefixLength": 64 });
+        json!({ "ipv4": "off", "ipv6": ipv6, "startDaemon": false })
+    },
+    listed: World::listed6,
+    found: world6::v6,
+    leases: world6::leases6,
+    until_leases: world6::until_leases6,
+    server: "fd00:240::1",
+    dhcpd: "-6",
+};
+
+impl Family {
+    /// ISC dhcpd with this configuration, and the leases that it had when it ran before; once it serves.
+    #[track_caller]
+    pub(crate) fn isc_dhcpd(&self, world: &World, conf: &str) -> Process {
+        std::fs::write("/run/dhcpd.conf", conf).unwrap();
+        let mut leases = std::fs::OpenOptions::new();
+        drop(leases.create(true).append(true).open(LEASES).unwrap());
+        let family = self.dhcpd;
+        let line = format!(
+            "dhcpd -f -d {family} -cf /run/dhcpd.conf -lf {LEASES} -pf /run/dhcpd.pid eth0"
+        );
+        let server = world.server.spawn(line.split(' ').collect::<Vec<_>>());
+        server.until_output_has("Server starting service", world::SOON);
+        server
+    }
+}
+
+/// Where ISC dhcpd has its leases.
+pub(crate) const LEASES: &str = "/run/dhcpd.leases";
