@@ -1,12 +1,26 @@
 //! Waiting without sleeping blindly, and doing things at the same time.
 
-use std::sync::Barrier;
+use std::env;
+use std::sync::{Barrier, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Asks `holds` again and again until it says yes or time is up, and returns its last answer.
+/// How many times as long as elsewhere things may take on this machine: the number in `PATIENCE`, as for an emulated
+/// one, or 1.
+pub(crate) fn patience() -> u32 {
+    static FACTOR: LazyLock<u32> = LazyLock::new(|| {
+        env::var("PATIENCE").map_or(1, |text| match text.parse() {
+            Ok(factor) if factor > 0 => factor,
+            _ => panic!("PATIENCE: {text:?} is not a whole number from 1 on"),
+        })
+    });
+    *FACTOR
+}
+
+/// Asks `holds` again and again until it says yes or time is up, and returns its last answer. With `PATIENCE` in the
+/// environment there is that many times as much time.
 pub fn until(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + within;
+    let deadline = Instant::now() + within * patience();
     loop {
         if holds() {
             return true;

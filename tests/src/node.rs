@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 
+use crate::concurrent::patience;
 use crate::{Capture, Process, State, until};
 
 /// A network namespace: the calling thread's, or the one at a path.
@@ -150,10 +151,11 @@ impl Node {
         Capture::start(self, link, filter)
     }
 
-    /// Whether one ICMP echo to `address` is answered within a second.
+    /// Whether one ICMP echo to `address` is answered within a second, or with `PATIENCE` that many.
     #[track_caller]
     pub fn ping(&self, address: &str) -> bool {
-        let ran = self.try_exec(["ping", "-n", "-q", "-c", "1", "-W", "1", address]);
+        let seconds = patience().to_string();
+        let ran = self.try_exec(["ping", "-n", "-q", "-c", "1", "-W", &seconds, address]);
         // ping(8): 1 = no answer, 2 = any other error, "network unreachable" among them.
         match ran.status.code() {
             Some(0) => true,

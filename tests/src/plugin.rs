@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::concurrent::patience;
 use crate::node::words;
 use crate::{Binaries, Container, Outcome, binaries, until};
 
@@ -378,7 +379,7 @@ fn talk(child: &mut Child, input: &[u8]) -> (Vec<u8>, Vec<u8>) {
     thread::spawn(move || done.send((true, drain(&mut stdout))));
     thread::spawn(move || errors.send((false, drain(&mut stderr))));
     let (mut out, mut err) = (None, None);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE * patience();
     while out.is_none() || err.is_none() {
         match wait.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok((true, text)) => out = Some(text),

@@ -20,9 +20,7 @@ impl State {
     pub(crate) fn of(node: &Node) -> Self {
         // A link-local address gets its route when the kernel has made sure that nobody else has it, a second or two
         // after the link came up. An address on a link without carrier stays tentative for good.
-        until(Duration::from_secs(5), || {
-            !addresses_are_being_checked(node)
-        });
+        until(Duration::from_secs(5), || !is_settling(node));
         let json = |argv: &[&str]| -> Vec<String> {
             let text = node.exec(argv);
             let values: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
@@ -89,14 +87,22 @@ fn is_learned(entry: &str) -> bool {
         .any(|state| entry.contains(state))
 }
 
-fn addresses_are_being_checked(node: &Node) -> bool {
-    let links: Vec<Value> =
-        serde_json::from_str(&node.exec(["ip", "-j", "addr", "show", "up"])).unwrap_or_default();
-    let running = links.iter().filter(|link| link["operstate"] == "UP");
-    running
-        .filter_map(|link| link["addr_info"].as_array())
-        .flatten()
-        .any(|info| info["tentative"] == true)
+/// Whether the kernel is still at work on what it does by itself to a link that went up.
+fn is_settling(node: &Node) -> bool {
+    let text = node.exec(["ip", "-j", "-d", "addr", "show", "up"]);
+    let links: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
+    let has_carrier = |link: &&Value| {
+        let flags = link["flags"].as_array();
+        flags.is_some_and(|flags| flags.iter().any(|flag| flag == "LOWER_UP"))
+    };
+    links.iter().filter(has_carrier).any(|link| {
+        // Theirs is known up to a second later; a dummy's never is.
+        let state_comes = ["vlan", "veth"].map(Value::from);
+        let state_comes = state_comes.contains(&link["linkinfo"]["info_kind"]);
+        let mut infos = link["addr_info"].as_array().into_iter().flatten();
+        (state_comes && link["operstate"] == "UNKNOWN")
+            || infos.any(|info| info["tentative"] == true && info["dadfailed"] != true)
+    })
 }
 
 /// Without timers, lifetimes, and what the kernel's own address autoconfiguration is doing.
