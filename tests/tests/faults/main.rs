@@ -4,12 +4,16 @@
 mod crowd;
 mod daemon;
 mod dhcp;
+#[cfg(feature = "stock-kernel-faults")]
+mod tagged;
 
 use std::time::Duration;
 
 use dhcp::bridged_dhcp_ipam;
 use plumb_tests::faults::{Case, Fault, Leaves, Operation, try_all};
 use plumb_tests::{Container, Host, Value, conf, json, until};
+#[cfg(feature = "stock-kernel-faults")]
+use tagged::{direct_vlan, shared_vlan};
 
 fn nothing(_: &Host, _: &Container) {}
 
@@ -397,4 +401,18 @@ tests! {
         add_of_a_bridge_attach_with_vlans_fails
         del_of_a_bridge_attach_with_vlans_is_killed
         del_of_a_bridge_attach_with_vlans_fails;
+}
+
+#[cfg(feature = "stock-kernel-faults")]
+tests! {
+    shared_vlan:
+        add_of_a_shared_vlan_is_killed
+        add_of_a_shared_vlan_fails
+        del_of_a_shared_vlan_is_killed
+        del_of_a_shared_vlan_fails;
+    direct_vlan:
+        add_of_a_direct_vlan_is_killed
+        add_of_a_direct_vlan_fails
+        del_of_a_direct_vlan_is_killed
+        del_of_a_direct_vlan_fails;
 }
