@@ -10,7 +10,7 @@ use plumb_tests::faults::{
 };
 use plumb_tests::{Container, Host, Process, Value, conf, json, until};
 
-use crate::dhcp::{self, SOON, leases, listed};
+use crate::dhcp::{self, Family, SOON, leases, listed};
 
 struct World {
     host: Host,
@@ -19,12 +19,12 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(family: Family) -> Self {
         let host = Host::new();
         let c1 = host.container("c1");
-        dhcp::serve(&host);
-        dhcp::plug(&host, &c1);
-        let conf = conf("dhcp-ipam", json!({ "ipam": dhcp::ipam() }));
+        dhcp::serve(&host, family);
+        dhcp::plug(&host, &c1, family);
+        let conf = conf("dhcp-ipam", json!({ "ipam": dhcp::ipam(family) }));
         Self { host, c1, conf }
     }
 
@@ -83,8 +83,9 @@ impl World {
         if let Some(first) = first.as_ref().filter(|_| !deleted) {
             // Whoever was told of a lease has it.
             let address = &first["ips"][0]["address"];
+            let held = ["BOUND", "CONFIRMING"].map(Value::from);
             assert!(
-                known.len() == 1 && known[0]["state"] == "BOUND",
+                known.len() == 1 && held.contains(&known[0]["state"]),
                 "{known:?}"
             );
             assert_eq!(&known[0]["address"], address);
@@ -119,8 +120,8 @@ fn end(daemon: &mut Process) {
 }
 
 #[track_caller]
-fn try_all(operation: Operation, fault: Fault) {
-    let world = World::new();
+fn try_all(family: Family, operation: Operation, fault: Fault) {
+    let world = World::new(family);
     let (record, before) = world.record(operation);
     let points = service_points(&record, before, fault);
     let mut hit = 0;
@@ -131,13 +132,13 @@ fn try_all(operation: Operation, fault: Fault) {
         match tried {
             Ok(came) => hit += usize::from(came),
             Err(panicked) => {
-                eprintln!("the daemon in {operation:?}: {fault:?} at {point}");
+                eprintln!("the daemon in {operation:?} of {family:?}: {fault:?} at {point}");
                 std::panic::resume_unwind(panicked);
             }
         }
     }
     let line = format!(
-        "faults: the daemon of dhcp-ipam {operation:?} {fault:?}: {} points tried, {hit} came\n",
+        "faults: the daemon of dhcp-ipam, {family:?} {operation:?} {fault:?}: {} points tried, {hit} came\n",
         points.len()
     );
     io::stderr().write_all(line.as_bytes()).unwrap();
@@ -149,20 +150,40 @@ fn try_all(operation: Operation, fault: Fault) {
 
 #[test]
 fn a_daemon_is_killed_in_add() {
-    try_all(Operation::Add, Fault::Killed);
+    try_all(Family::V4, Operation::Add, Fault::Killed);
 }
 
 #[test]
 fn a_daemon_fails_in_add() {
-    try_all(Operation::Add, Fault::Fails);
+    try_all(Family::V4, Operation::Add, Fault::Fails);
 }
 
 #[test]
 fn a_daemon_is_killed_in_del() {
-    try_all(Operation::Del, Fault::Killed);
+    try_all(Family::V4, Operation::Del, Fault::Killed);
 }
 
 #[test]
 fn a_daemon_fails_in_del() {
-    try_all(Operation::Del, Fault::Fails);
+    try_all(Family::V4, Operation::Del, Fault::Fails);
+}
+
+#[test]
+fn a_daemon_for_ipv6_is_killed_in_add() {
+    try_all(Family::V6, Operation::Add, Fault::Killed);
+}
+
+#[test]
+fn a_daemon_for_ipv6_fails_in_add() {
+    try_all(Family::V6, Operation::Add, Fault::Fails);
+}
+
+#[test]
+fn a_daemon_for_ipv6_is_killed_in_del() {
+    try_all(Family::V6, Operation::Del, Fault::Killed);
+}
+
+#[test]
+fn a_daemon_for_ipv6_fails_in_del() {
+    try_all(Family::V6, Operation::Del, Fault::Fails);
 }

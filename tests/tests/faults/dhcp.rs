@@ -9,14 +9,33 @@ use plumb_tests::{Container, Host, Process, Value, conf, json, until};
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-pub(crate) fn ipam() -> Value {
-    json!({ "type": "dhcp-ipam", "startDaemon": false, "arpProbeMs": 0, "timeoutSecs": 10 })
+/// Which family is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+pub(crate) fn ipam(family: Family) -> Value {
+    let mut ipam =
+        json!({ "type": "dhcp-ipam", "startDaemon": false, "arpProbeMs": 0, "timeoutSecs": 10 });
+    if family == Family::V6 {
+        ipam["ipv4"] = json!("off");
+        // Nobody is there who advertises, which the kernel would follow in its own time.
+        ipam["ipv6"] = json!({
+            "mode": "dhcp", "routerAdvertisements": false, "prefixLength": 64, "dadMs": 0,
+        });
+    }
+    ipam
 }
 
 /// `br0` with dnsmasq, which ends with the test's thread.
-pub(crate) fn serve(host: &Host) {
+pub(crate) fn serve(host: &Host, family: Family) {
     host.sh("ip link add br0 type bridge; ip link set br0 addrgenmode none; ip link set br0 up");
     host.sh("ip addr add 10.1.0.1/24 dev br0");
+    if family == Family::V6 {
+        host.sh("ip addr add fe80::1/64 dev br0 nodad; ip addr add fd01::1/64 dev br0 nodad");
+    }
     // A port of its own, so that it has its carrier and its address whoever comes and goes.
     host.sh("ip link add port type veth peer name end");
     for link in ["port", "end"] {
@@ -27,18 +46,28 @@ pub(crate) fn serve(host: &Host) {
     host.sh("ip link set port master br0");
     host.sh("ip link set br0 address $(cat /sys/class/net/br0/address)");
     let line = "dnsmasq --no-daemon --conf-file=/dev/null --user=root --group=root --port=0 --interface=br0 \
-        --bind-interfaces --no-ping --pid-file= --dhcp-authoritative --dhcp-leasefile=/run/testbed/dnsmasq.leases \
-        --dhcp-range=10.1.0.100,10.1.0.150,255.255.255.0,2m";
-    let dnsmasq = host.spawn(line.split_whitespace().filter(|word| *word != "\\"));
-    dnsmasq.until_output_has("sockets bound exclusively", SOON);
+        --bind-interfaces --no-ping --pid-file= --dhcp-authoritative --dhcp-leasefile=/run/testbed/dnsmasq.leases";
+    let (range, serves) = match family {
+        Family::V4 => (
+            "--dhcp-range=10.1.0.100,10.1.0.150,255.255.255.0,2m",
+            "sockets bound exclusively",
+        ),
+        Family::V6 => ("--dhcp-range=fd01::100,fd01::1ff,64,2m", "DHCPv6, IP range"),
+    };
+    let words = line.split_whitespace().filter(|word| *word != "\\");
+    let dnsmasq = host.spawn(words.chain([range]));
+    dnsmasq.until_output_has(serves, SOON);
     mem::forget(dnsmasq);
 }
 
 /// The container's `eth0` on `br0`, up and heard.
-pub(crate) fn plug(host: &Host, container: &Container) {
+pub(crate) fn plug(host: &Host, container: &Container, family: Family) {
     host.sh("ip link add v1 type veth peer name eth0 netns c1; ip link set v1 addrgenmode none");
     host.sh("ip link set v1 master br0 up");
     container.sh("ip link set eth0 addrgenmode none; ip link set eth0 up");
+    if family == Family::V6 {
+        container.sh("ip addr add fe80::2/64 dev eth0 nodad");
+    }
     let forwards = || host.sh("bridge link show dev v1").contains("forwarding");
     assert!(until(SOON, forwards));
 }
@@ -57,7 +86,9 @@ pub(crate) fn daemon(host: &Host, under: &[String]) -> Process {
 /// What dnsmasq has given away.
 pub(crate) fn leases() -> Vec<String> {
     let text = fs::read_to_string("/run/testbed/dnsmasq.leases").unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
+    // A line of the server's own DUID stands among those of IPv6.
+    let leases = text.lines().filter(|line| !line.starts_with("duid "));
+    leases.map(str::to_owned).collect()
 }
 
 /// What the daemon has: `list --json`.
@@ -66,7 +97,7 @@ pub(crate) fn listed(host: &Host) -> Vec<Value> {
     serde_json::from_str(&host.exec([&file, "list", "--json"])).unwrap()
 }
 
-fn has_one_lease(host: &Host, _: &Container) {
+fn has_one_lease(host: &Host) {
     let listed = listed(host);
     assert!(
         listed.len() == 1 && listed[0]["state"] == "BOUND",
@@ -75,24 +106,44 @@ fn has_one_lease(host: &Host, _: &Container) {
     assert_eq!(leases().len(), 1, "{:?}", leases());
 }
 
+fn bridged(family: Family) -> Value {
+    conf(
+        "bridge-attach",
+        json!({ "bridge": "br0", "ipForward": false, "ipam": ipam(family) }),
+    )
+}
+
 /// Executed by bridge-attach.
 pub(crate) fn bridged_dhcp_ipam() -> Case {
-    let conf = conf(
-        "bridge-attach",
-        json!({ "bridge": "br0", "ipForward": false, "ipam": ipam() }),
-    );
     Case {
         name: "bridge-attach with dhcp-ipam",
-        chain: vec![("bridge-attach", conf)],
+        chain: vec![("bridge-attach", bridged(Family::V4))],
         prepare: |host, _| {
-            serve(host);
+            serve(host, Family::V4);
             mem::forget(daemon(host, &[]));
         },
         works: |host, container| {
-            has_one_lease(host, container);
-            assert!(container.ping("10.1.0.1"));
+            has_one_lease(host);
+            assert!(container.reaches("10.1.0.1"));
         },
         leaves: Leaves::Nothing,
         repeatable: false,
+    }
+}
+
+/// The same with an IPv6 lease.
+pub(crate) fn bridged_dhcp_ipam_for_ipv6() -> Case {
+    Case {
+        name: "bridge-attach with dhcp-ipam for IPv6",
+        chain: vec![("bridge-attach", bridged(Family::V6))],
+        prepare: |host, _| {
+            serve(host, Family::V6);
+            mem::forget(daemon(host, &[]));
+        },
+        works: |host, container| {
+            has_one_lease(host);
+            assert!(container.reaches("fd01::1"));
+        },
+        ..bridged_dhcp_ipam()
     }
 }

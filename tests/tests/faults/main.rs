@@ -9,7 +9,7 @@ mod tagged;
 
 use std::time::Duration;
 
-use dhcp::bridged_dhcp_ipam;
+use dhcp::{bridged_dhcp_ipam, bridged_dhcp_ipam_for_ipv6};
 use plumb_tests::faults::{Case, Fault, Leaves, Operation, try_all};
 use plumb_tests::{Container, Host, Value, conf, json, until};
 #[cfg(feature = "stock-kernel-faults")]
@@ -367,6 +367,11 @@ tests! {
         add_of_a_bridge_attach_with_dhcp_ipam_fails
         del_of_a_bridge_attach_with_dhcp_ipam_is_killed
         del_of_a_bridge_attach_with_dhcp_ipam_fails;
+    bridged_dhcp_ipam_for_ipv6:
+        add_of_a_bridge_attach_with_dhcp_ipam_for_ipv6_is_killed
+        add_of_a_bridge_attach_with_dhcp_ipam_for_ipv6_fails
+        del_of_a_bridge_attach_with_dhcp_ipam_for_ipv6_is_killed
+        del_of_a_bridge_attach_with_dhcp_ipam_for_ipv6_fails;
     static_ipam:
         add_of_static_ipam_is_killed
         add_of_static_ipam_fails
