@@ -297,7 +297,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// What the fuzz targets start from, and every input that once broke something.
+    /// What the fuzz targets start from, and every input that once broke something; in `found`, what a fuzzer made of them.
     #[test]
     fn every_corpus_is_read() {
         type Reads = fn(&[u8]);
@@ -312,8 +312,14 @@ mod tests {
                 .join("../../fuzz/corpus")
                 .join(name);
             let mut count = 0;
-            for entry in fs::read_dir(&corpus).unwrap() {
-                let data = fs::read(entry.unwrap().path()).unwrap();
+            let found = fs::read_dir(corpus.join("found")).unwrap();
+            for entry in found {
+                read(&fs::read(entry.unwrap().path()).unwrap());
+            }
+            let entries = fs::read_dir(&corpus).unwrap();
+            let paths = entries.map(|entry| entry.unwrap().path());
+            for path in paths.filter(|path| path.is_file()) {
+                let data = fs::read(path).unwrap();
                 // Whole, cut anywhere, and with any one byte another.
                 read(&data);
                 for place in 0..data.len() {
