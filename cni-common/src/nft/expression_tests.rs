@@ -1,6 +1,7 @@
 //! Expressions as bytes.
 
 use super::*;
+use crate::nft::attributes::Attributes;
 use crate::nft::compile::compile;
 use crate::nft::statement::{Place, Statement};
 use crate::nft::{NatFlags, NatTo, TableFamily};

@@ -12,6 +12,7 @@ mod batch;
 mod compile;
 mod expression;
 mod fields;
+mod instruction;
 mod key;
 mod nat;
 mod parse;

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::net::IpAddr;
 
-use super::compile::Expr;
+use super::instruction::Expr;
 use super::key::octets;
 use crate::addr::{Cidr, Family};
 

@@ -4,17 +4,17 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::TableFamily;
 use super::compile::{
-    CONNTRACK_INFO, ESTABLISHED_RELATED, Expr, Meta, NF_ACCEPT, NF_DROP, Side,
-    XT_CONNTRACK_STATE_DNAT, behind, conntrack_states, ct_invalid_bits, ct_redirected_bits,
-    ct_state_bits, local_address, mapped, mask, nfproto, padded,
+    CONNTRACK_INFO, ESTABLISHED_RELATED, NF_ACCEPT, NF_DROP, Side, XT_CONNTRACK_STATE_DNAT, behind,
+    conntrack_states, ct_invalid_bits, ct_redirected_bits, ct_state_bits, local_address, mapped,
+    mask, nfproto, padded,
 };
-use super::fields::{
-    ARP_SENDER, Base, Bytes, DPORT, ICMPV6, ICMPV6_TYPE, PORTS, SYN, TCP, TCP_FLAGS, UDP,
-    ether_type, place,
-};
+use super::fields::{ARP_SENDER, Base, Bytes, DPORT};
+use super::instruction::{Expr, Meta};
 use super::nat::{self, End, NatFlags};
-use super::statement::{By, EtherType, Field, Is, Place, Statement, exact};
+use super::statement::{By, Is, Place, Statement, exact};
 use crate::addr::{Cidr, Family};
+
+mod meta;
 
 /// Reads expressions back into statements; `None` when the rule holds anything that [`compile`](super::compile::compile) and iptables-nft
 /// do not make of our statements.
@@ -34,7 +34,7 @@ pub(super) fn parse(table: TableFamily, expressions: &[Expr]) -> Option<Vec<Stat
         rest = after;
         let statement = match first {
             Expr::Meta(meta) => {
-                let (statement, after) = with_meta(*meta, rest, &mut protocol)?;
+                let (statement, after) = meta::with_meta(*meta, rest, &mut protocol)?;
                 rest = after;
                 let Some(statement) = statement else { continue };
                 statement
@@ -246,129 +246,6 @@ fn to_address(family: Family, bytes: &[u8]) -> Option<IpAddr> {
         Family::V6 => <[u8; 16]>::try_from(bytes)
             .ok()
             .map(|ip| IpAddr::V6(Ipv6Addr::from(ip))),
-    }
-}
-
-/// What follows the loading of a property of the packet; nothing where it only tells the layout of the header.
-fn with_meta<'a>(
-    meta: Meta,
-    rest: &'a [Expr],
-    protocol: &mut Option<Family>,
-) -> Option<(Option<Statement>, &'a [Expr])> {
-    if meta == Meta::InInterface && compared(rest).is_none() {
-        return interface_set(rest).map(|(statement, after)| (Some(statement), after));
-    }
-    if meta == Meta::Transport {
-        return transport(rest).map(|(statement, after)| (Some(statement), after));
-    }
-    let (is, value, after) = compared(rest)?;
-    let statement = match meta {
-        Meta::Protocol => {
-            let families = [Family::V4, Family::V6].into_iter();
-            let found = families
-                .filter(|_| is == Is::Equal)
-                .find(|family| value.first() == Some(&nfproto(*family)))?;
-            *protocol = Some(found);
-            None
-        }
-        Meta::EtherType => {
-            let kinds = [
-                EtherType::Arp,
-                EtherType::Ip(Family::V4),
-                EtherType::Ip(Family::V6),
-            ];
-            let kind = kinds.into_iter().find(|kind| ether_type(*kind) == value)?;
-            *protocol = match (is, kind) {
-                (Is::Equal, EtherType::Ip(family)) => Some(family),
-                _ => None,
-            };
-            Some(Statement::EtherType(is, kind))
-        }
-        Meta::InInterface | Meta::OutInterface | Meta::InKind | Meta::Transport => {
-            Some(named(meta, is, text(value)?)?)
-        }
-    };
-    Some((statement, after))
-}
-
-/// What follows the loading of the transport protocol.
-fn transport(rest: &[Expr]) -> Option<(Statement, &[Expr])> {
-    if let [
-        Expr::Cmp(Is::Equal, protocol),
-        Expr::Payload(TCP_FLAGS),
-        Expr::Mask(flags),
-        Expr::Cmp(Is::Not, none),
-        after @ ..,
-    ] = rest
-    {
-        let syn = *protocol == [TCP] && *flags == [SYN] && *none == [0];
-        return syn.then_some((Statement::TcpSyn, after));
-    }
-    let [Expr::Cmp(Is::Equal, protocol), after @ ..] = rest else {
-        return None;
-    };
-    let [protocol] = **protocol else { return None };
-    let port = |bytes: &[u8]| <[u8; 2]>::try_from(bytes).ok().map(u16::from_be_bytes);
-    let (statement, after) = match after {
-        [
-            Expr::Payload(DPORT),
-            Expr::Cmp(Is::Equal, value),
-            after @ ..,
-        ] => {
-            let value = port(value)?;
-            (Statement::Port(protocol, value, value), after)
-        }
-        [
-            Expr::Payload(DPORT),
-            Expr::Least(first),
-            Expr::Most(last),
-            after @ ..,
-        ] => (Statement::Port(protocol, port(first)?, port(last)?), after),
-        [
-            Expr::Payload(bytes),
-            Expr::Cmp(Is::Equal, value),
-            after @ ..,
-        ] if bytes.base == Base::Transport => {
-            let statement = match (protocol, *bytes, value.as_slice()) {
-                (ICMPV6, ICMPV6_TYPE, [kind]) => Statement::Icmpv6Type(*kind),
-                (UDP, PORTS, [a, b, c, d]) => {
-                    Statement::UdpPorts(u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))
-                }
-                _ => return None,
-            };
-            (statement, after)
-        }
-        _ => (Statement::Transport(protocol), after),
-    };
-    Some((statement, after))
-}
-
-/// What follows the loading of the input interface, when it is looked up and not compared.
-fn interface_set(rest: &[Expr]) -> Option<(Statement, &[Expr])> {
-    const FIELDS: [Field; 6] = [
-        Field::SourceMac,
-        Field::ArpSenderMac,
-        Field::ArpSender,
-        Field::Source(Family::V4),
-        Field::Source(Family::V6),
-        Field::NeighbourTarget,
-    ];
-    match rest {
-        [Expr::Lookup(is, set), after @ ..] => {
-            Some((Statement::InInterfaceSet(*is, None, set.clone()), after))
-        }
-        [
-            Expr::PayloadInto(2, bytes),
-            Expr::Lookup(is, set),
-            after @ ..,
-        ] => {
-            let field = FIELDS.into_iter().find(|field| place(*field) == *bytes)?;
-            Some((
-                Statement::InInterfaceSet(*is, Some(field), set.clone()),
-                after,
-            ))
-        }
-        _ => None,
     }
 }
 

@@ -12,7 +12,7 @@ use netlink_packet_netfilter::nftables::{
 use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
 
-use super::compile::Expr;
+use super::instruction::Expr;
 use super::{
     BaseChain, ChainKind, Generation, Hook, Key, Netfilter, Set, Table, TableFamily, expression,
     userdata,
