@@ -5,22 +5,20 @@
 
 use cni_common::addr::Mac;
 use cni_common::attach::check::drift;
-use cni_common::attach::mac;
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
-use cni_common::ident::IfName;
 use cni_common::log;
 use cni_common::netlink::Rtnl;
 use cni_common::netlink::belongings::Which;
 use cni_common::netlink::link::Link;
 use cni_common::netlink::membership::Vlans;
 use cni_common::netlink::route::PROTOCOL_PLUMB;
-use cni_common::netlink::vxlan::NewVxlan;
 use cni_common::undo::Undo;
 
 use crate::bridge::keep_mtu;
-use crate::config::{Config, Uplink, Vxlan};
-use crate::names;
+use crate::config::{Config, Uplink};
+
+mod segment;
 
 /// Who added the addresses of the uplink at this place (`IFA_PROTO`).
 fn number(place: usize) -> u8 {
@@ -57,12 +55,12 @@ fn ensure_one(
     let mut now = bridge.clone();
     let port = match (found, uplink) {
         (Some(port), Uplink::Vxlan(vxlan)) => {
-            set_up_vxlan(rtnl, &port, vxlan)?;
+            segment::set_up(rtnl, &port, vxlan)?;
             port
         }
         (None, Uplink::Vxlan(vxlan)) => {
             undo_later(bridge, config, undo);
-            let port = make_vxlan(rtnl, bridge, vxlan)?;
+            let port = segment::make(rtnl, bridge, vxlan)?;
             now = fit(rtnl, bridge, &port, config)?;
             port
         }
@@ -107,7 +105,7 @@ fn find(rtnl: &mut Rtnl, bridge: &Link, uplink: &Uplink) -> Result<Option<Link>,
     match uplink {
         Uplink::Name(name) => rtnl.link_by_name(name).map_err(Cause::cause),
         Uplink::Vxlan(vxlan) => {
-            let name = vxlan_name(bridge, vxlan)?;
+            let name = segment::name(bridge, vxlan)?;
             let link = rtnl.link_by_name(&name).map_err(Cause::cause)?;
             Ok(link.filter(|link| link.master == Some(bridge.index)))
         }
@@ -374,66 +372,4 @@ fn fit(rtnl: &mut Rtnl, bridge: &Link, port: &Link, config: &Config) -> Result<L
         mtu: port.mtu,
         ..bridge.clone()
     })
-}
-
-fn vxlan_name(bridge: &Link, vxlan: &Vxlan) -> Result<IfName, Error> {
-    names::vxlan(&bridge.name, vxlan.id, vxlan.port)
-}
-
-fn make_vxlan(rtnl: &mut Rtnl, bridge: &Link, vxlan: &Vxlan) -> Result<Link, Error> {
-    let name = vxlan_name(bridge, vxlan)?;
-    let device = match &vxlan.device {
-        None => None,
-        Some(device) => {
-            let link = rtnl.link_by_name(device).map_err(Cause::cause)?;
-            Some(link.ok_or_else(|| absent(&format!("{device} (device)")))?)
-        }
-    };
-    // Outer Ethernet and UDP header, VXLAN's own, and IP's.
-    let over_ipv6 = vxlan.remotes.first().is_some_and(std::net::IpAddr::is_ipv6);
-    let headers = if over_ipv6 { 70 } else { 50 };
-    let new = NewVxlan {
-        name: &name,
-        mac: mac::random(),
-        master: bridge.index,
-        id: vxlan.id,
-        port: vxlan.port,
-        group: vxlan.group,
-        device: device.as_ref().map(|device| device.index),
-        mtu: device.is_none().then(|| 1500 - headers),
-    };
-    match rtnl.add_vxlan(&new) {
-        // Another ADD was quicker; or another link has the segment.
-        Err(error) if !error.is_taken() => return Err(error.cause()),
-        Err(error) => {
-            let text = format!(
-                "VXLAN {} on port {} is another link's",
-                vxlan.id, vxlan.port
-            );
-            let taken = || Error::new(Code::Taken, format!("{text}: {error}"));
-            let found = rtnl.link_by_name(&name).map_err(Cause::cause)?;
-            found
-                .filter(|link| link.master == Some(bridge.index))
-                .ok_or_else(taken)?;
-        }
-        Ok(()) => {}
-    }
-    let made = rtnl.link_by_name(&name).map_err(Cause::cause)?;
-    let made = made.ok_or_else(|| Error::new(Code::TryAgain, format!("{name} vanished")))?;
-    rtnl.execute(made.without_link_local())
-        .map_err(Cause::cause)?;
-    set_up_vxlan(rtnl, &made, vxlan)?;
-    Ok(made)
-}
-
-/// The other hosts may be more than when it was made.
-fn set_up_vxlan(rtnl: &mut Rtnl, port: &Link, vxlan: &Vxlan) -> Result<(), Error> {
-    let mut requests: Vec<_> = vxlan.remotes.iter().map(|ip| port.flood_to(*ip)).collect();
-    if !port.up {
-        requests.push(port.change().up().request());
-    }
-    if requests.is_empty() {
-        return Ok(());
-    }
-    rtnl.batch(requests).map_err(Cause::cause)
 }
