@@ -13,61 +13,10 @@ use serde_json::{Value, json};
 
 use crate::concurrent::patience;
 use crate::node::words;
-use crate::{Binaries, Container, Outcome, binaries, until};
+use crate::{Binaries, Conf, Container, Outcome, binaries, until};
 
 /// Longer than any plugin may take; one that hangs must not hang the tests.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// What goes to a plugin's standard input: a JSON value, or any text at all.
-#[derive(Clone, Debug)]
-pub struct Conf(Kind);
-
-#[derive(Clone, Debug)]
-enum Kind {
-    Json(Value),
-    Text(Vec<u8>),
-}
-
-impl From<Value> for Conf {
-    fn from(value: Value) -> Self {
-        Self(Kind::Json(value))
-    }
-}
-
-impl From<&Value> for Conf {
-    fn from(value: &Value) -> Self {
-        Self(Kind::Json(value.clone()))
-    }
-}
-
-impl From<&str> for Conf {
-    fn from(text: &str) -> Self {
-        Self(Kind::Text(text.as_bytes().to_vec()))
-    }
-}
-
-impl From<&[u8]> for Conf {
-    fn from(text: &[u8]) -> Self {
-        Self(Kind::Text(text.to_vec()))
-    }
-}
-
-/// A configuration of version 1.1.0 for the network `testnet`; `keys` are added and win.
-#[track_caller]
-pub fn conf(kind: &str, keys: Value) -> Value {
-    conf_for("testnet", kind, keys)
-}
-
-/// Like [`conf`], for another network.
-#[track_caller]
-pub fn conf_for(network: &str, kind: &str, keys: Value) -> Value {
-    let mut conf = json!({ "cniVersion": "1.1.0", "name": network, "type": kind });
-    let Value::Object(keys) = keys else {
-        panic!("the keys of a configuration are an object, not {keys}")
-    };
-    conf.as_object_mut().expect("an object").extend(keys);
-    conf
-}
 
 /// A plugin and the circumstances of a call. What is not said is as a runtime has it: `CNI_IFNAME=eth0`, the
 /// container's own id and namespace, no arguments.
@@ -286,7 +235,7 @@ impl Plugin {
                 None => variables.remove(name),
             };
         }
-        let stdin = self.stdin(conf);
+        let stdin = conf.into_input(&self.keys);
         let mut command = self.command();
         command.env_clear().envs(&variables);
         command
@@ -344,22 +293,6 @@ impl Plugin {
         let mut command = Command::new(program);
         command.args(arguments).arg(&self.file);
         command
-    }
-
-    #[track_caller]
-    fn stdin(&self, conf: Conf) -> Vec<u8> {
-        match conf.0 {
-            Kind::Text(text) => text,
-            Kind::Json(mut value) => {
-                if !self.keys.is_empty() {
-                    let object = value
-                        .as_object_mut()
-                        .expect("a configuration to put keys into");
-                    object.extend(self.keys.clone());
-                }
-                value.to_string().into_bytes()
-            }
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod bridge;
+mod bridge_life;
 mod dhcp;
 mod dhcp_client;
 mod masquerade;
