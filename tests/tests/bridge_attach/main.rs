@@ -4,6 +4,7 @@
 
 mod add;
 mod adopt;
+mod announced;
 mod chained;
 mod check;
 mod check_each;
