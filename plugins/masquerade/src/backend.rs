@@ -182,14 +182,15 @@ pub fn detach(config: &Config, network: &NetworkName, going: &Going<'_>) -> Resu
 fn release(config: &Config, network: &NetworkName, going: &Going<'_>) -> Result<bool, Error> {
     let released = match nftables()? {
         Some(mut nft) => {
-            let left = leave_zone(&mut nft, config, network, going);
+            // Not without: once the rules are gone nothing tells what the zone had of them.
+            let left = leave_zone(&mut nft, config, network, going)?;
             let unpublished =
                 publish::release(&mut nft, network, going, &published_by(config, going));
             let released = release::release(&mut nft, network, going);
-            let left = left.and_then(|left| match left {
+            let left = match left {
                 Some((zone, leaving)) => come_back(&mut nft, zone, &leaving, network),
                 None => Ok(()),
-            });
+            };
             let deleted = unpublished.as_ref().is_ok_and(|ports| ports.deleted)
                 || released.as_ref().is_ok_and(|released| released.deleted);
             let settled = unpublished.and_then(|ports| ports.settle(&mut nft));

@@ -97,23 +97,24 @@ pub(crate) fn admit(zone: &str, sources: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes addresses and subnets out of the zone. What fails is said: the container goes all the same, and the running configuration of
-/// firewalld forgets its sources with the next reload.
+/// Takes addresses and subnets out of the zone. What fails is tried once more, and then said: the container goes all the same,
+/// and the running configuration of firewalld forgets its sources with the next reload.
 pub(crate) fn dismiss(zone: &str, sources: &[String]) {
-    let dismissed = open().and_then(|mut bus| {
-        for source in sources {
-            match call(&mut bus, "removeSource", zone, source) {
-                Err(error) if !is(&error, &["UNKNOWN_SOURCE", "ZONE_CONFLICT"]) => {
-                    return Err(error);
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    });
+    let dismissed = try_dismiss(zone, sources).or_else(|_| try_dismiss(zone, sources));
     if let Err(error) = dismissed {
         log::warning(format_args!("{error}"));
     }
+}
+
+fn try_dismiss(zone: &str, sources: &[String]) -> Result<(), Error> {
+    let mut bus = open()?;
+    for source in sources {
+        match call(&mut bus, "removeSource", zone, source) {
+            Err(error) if !is(&error, &["UNKNOWN_SOURCE", "ZONE_CONFLICT"]) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What is not in the zone, for people.

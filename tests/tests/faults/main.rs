@@ -4,6 +4,7 @@
 mod crowd;
 mod daemon;
 mod dhcp;
+mod reload;
 #[cfg(feature = "stock-kernel-faults")]
 mod tagged;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use dhcp::{bridged_dhcp_ipam, bridged_dhcp_ipam_for_ipv6};
 use plumb_tests::faults::{Case, Fault, Leaves, Operation, try_all};
-use plumb_tests::{Container, Host, Value, conf, json, until};
+use plumb_tests::{Container, Firewalld, Host, Value, conf, json, until};
 #[cfg(feature = "stock-kernel-faults")]
 use tagged::{direct_vlan, shared_vlan};
 
@@ -294,6 +295,36 @@ fn publishing_masquerade() -> Case {
     }
 }
 
+/// On a host with firewalld, whose zone has been used before: it keeps the chains of one that has.
+fn zoned_masquerade() -> Case {
+    let [(name, mut conf)] = <[_; 1]>::try_from(masquerade().chain).unwrap();
+    conf["backend"] = json!("firewalld");
+    conf["restoreSysctls"] = json!(false);
+    conf["bridgeNfCall"] = Value::Null;
+    conf["ipForward"] = json!(false);
+    Case {
+        name: "masquerade with firewalld",
+        chain: vec![(name, conf)],
+        prepare: |host, container| {
+            (masquerade().prepare)(host, container);
+            // It ends with the thread of the test, as the host does.
+            std::mem::forget(Firewalld::start(host));
+            let [(name, conf)] = &zoned_masquerade().chain[..] else {
+                panic!("one plugin")
+            };
+            host.plugin(name).add(container, conf).succeeds();
+            host.plugin(name).del(container, conf).succeeds();
+        },
+        works: |host, _| {
+            let listed = host.exec(["firewall-cmd", "--zone=trusted", "--list-sources"]);
+            let mut listed: Vec<&str> = listed.split_whitespace().collect();
+            listed.sort_unstable();
+            assert_eq!(listed, ["10.77.0.2", "10.90.0.0/16", "fd77::2"]);
+        },
+        ..masquerade()
+    }
+}
+
 fn chain() -> Case {
     let masquerade = conf("masquerade", json!({ "restoreSysctls": true }));
     let keys = json!({ "removeEmptyBridge": true, "ipForward": false });
@@ -392,6 +423,11 @@ tests! {
         add_of_a_publishing_masquerade_fails
         del_of_a_publishing_masquerade_is_killed
         del_of_a_publishing_masquerade_fails;
+    zoned_masquerade:
+        add_of_masquerade_with_firewalld_is_killed
+        add_of_masquerade_with_firewalld_fails
+        del_of_masquerade_with_firewalld_is_killed
+        del_of_masquerade_with_firewalld_fails;
     chain:
         add_of_the_chain_is_killed
         add_of_the_chain_fails

@@ -2,7 +2,8 @@
 
 use plumb_tests::{conf, json};
 
-use super::world::{INTERNET, World};
+use super::publish::port_80;
+use super::world::{INTERNET, SOON, UPLINK, World, kept_out};
 
 /// The line of the ruleset that has all these words.
 fn line(listed: &str, words: &[&str]) -> String {
@@ -46,6 +47,52 @@ fn networks_and_attachments_count_what_they_send_and_receive() {
     }
     assert!(listed.contains("/c1/eth0\""), "{listed}");
     assert!(c1.ping(INTERNET[0]));
+}
+
+#[test]
+fn plain_nft_tells_networks_containers_interfaces_and_what_they_sent() {
+    let world = World::new();
+    let (c1, first) = world.with_container("c1");
+    let keys = json!({ "publish": ["8080:80"], "forward": "stateful" });
+    world.add(&c1, &first, keys).succeeds();
+    let call = port_80(&world.internet, (UPLINK[0], 8080), &c1);
+    assert_eq!(call.tcp(SOON).as_deref(), Some(INTERNET[0]));
+    kept_out(&world.internet, &c1, "10.77.0.2");
+    let listed = world.host.exec(["nft", "list", "table", "inet", "plumb"]);
+    // The network with its subnet, the attachment as network, container and interface, the port as whose it is.
+    line(
+        &listed,
+        &["comment \"network testnet, subnet 10.77.0.0/16\""],
+    );
+    let attachment = line(&listed, &["10.77.0.2 counter packets", "testnet/c1/eth0\""]);
+    let port = line(
+        &listed,
+        &[
+            "tcp . 8080 counter packets",
+            "testnet/c1/eth0\" : 10.77.0.2 . 80",
+        ],
+    );
+    let dropped = line(
+        &listed,
+        &[
+            "ct state ! established,related",
+            "drop comment \"net-testnet-",
+        ],
+    );
+    for counted in [attachment, port, dropped] {
+        assert!(packets(&counted) > 0, "{counted}");
+    }
+    // Every rule says whose it is.
+    let rules = listed.lines().map(str::trim).filter(|line| {
+        ["iifname", "oifname", "ip ", "ip6 ", "dnat", "fib", "ct "]
+            .iter()
+            .any(|start| line.starts_with(start))
+    });
+    for rule in rules {
+        let marked =
+            rule.contains("comment \"net-testnet-") || rule.contains("comment \"published ports\"");
+        assert!(marked, "{rule}");
+    }
 }
 
 #[test]

@@ -1,61 +1,19 @@
 //! A host with Debian's firewalld, on a message bus of its own.
 
-use std::path::Path;
-use std::time::Duration;
-
-use plumb_tests::{Process, binaries, conf, conf_for, json, until};
+use plumb_tests::{Firewalld, binaries, conf, conf_for, json};
 
 use super::world::{INTERNET, SILENCE, UPLINK, World, kept_out, seen, seen_within};
 
-const LONG: Duration = Duration::from_secs(30);
-
-const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>system</type>
-  <listen>unix:path=/run/dbus/system_bus_socket</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
-  </policy>
-</busconfig>
-"#;
-
-struct Firewalld {
+struct Zones {
     world: World,
-    daemon: Option<Process>,
-    _bus: Process,
+    daemon: Firewalld,
 }
 
-impl Firewalld {
+impl Zones {
     fn new() -> Self {
         let world = World::new();
-        std::fs::create_dir("/run/dbus").unwrap();
-        std::fs::write("/run/dbus/bus.conf", BUS).unwrap();
-        let bus = world.host.spawn([
-            "dbus-daemon",
-            "--config-file=/run/dbus/bus.conf",
-            "--nofork",
-            "--nopidfile",
-        ]);
-        let listens = || Path::new("/run/dbus/system_bus_socket").exists();
-        assert!(until(LONG, listens));
-        let mut firewalld = Self {
-            world,
-            daemon: None,
-            _bus: bus,
-        };
-        firewalld.start();
-        firewalld
-    }
-
-    fn start(&mut self) {
-        self.daemon = Some(self.world.host.spawn(["firewalld", "--nofork", "--nopid"]));
-        let runs = || {
-            let asked = self.world.host.try_exec(["firewall-cmd", "--state"]);
-            asked.status.success()
-        };
-        assert!(until(LONG, runs), "firewalld does not start");
+        let daemon = Firewalld::start(&world.host);
+        Self { world, daemon }
     }
 
     fn sources(&self, zone: &str) -> String {
@@ -70,7 +28,7 @@ impl Firewalld {
 
 #[test]
 fn containers_are_sources_of_a_zone_as_long_as_they_live() {
-    let firewalld = Firewalld::new();
+    let firewalld = Zones::new();
     let world = &firewalld.world;
     let (c1, first) = world.with_container("c1");
     let (c2, second) = world.with_container("c2");
@@ -138,7 +96,7 @@ fn containers_are_sources_of_a_zone_as_long_as_they_live() {
 
 #[test]
 fn a_zone_that_cannot_be_had_undoes_the_attachment() {
-    let mut firewalld = Firewalld::new();
+    let mut firewalld = Zones::new();
     let world = &firewalld.world;
     let (c1, result) = world.with_container("c1");
     // Once a zone has been used firewalld keeps its chains.
@@ -171,7 +129,7 @@ fn a_zone_that_cannot_be_had_undoes_the_attachment() {
     assert_eq!(firewalld.sources("home"), "");
     // A firewalld that does not answer holds up what needs it, and no DEL.
     world.add(&c1, &result, json!({})).succeeds();
-    firewalld.daemon = None;
+    firewalld.daemon.stop();
     let world = &firewalld.world;
     world
         .plugin()
@@ -184,7 +142,7 @@ fn a_zone_that_cannot_be_had_undoes_the_attachment() {
 
 #[test]
 fn networks_behind_the_containers_are_sources_as_long_as_somebody_is_in_front() {
-    let firewalld = Firewalld::new();
+    let firewalld = Zones::new();
     let world = &firewalld.world;
     let (c1, first) = world.with_container("c1");
     let (c2, second) = world.with_container("c2");
