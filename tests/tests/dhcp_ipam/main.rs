@@ -1,6 +1,7 @@
 //! `dhcp-ipam` from outside: the binary, its daemon, real DHCP servers, and what the kernel and tcpdump say.
 #![cfg(test)]
 
+mod again;
 mod daemon;
 mod dual;
 mod events;

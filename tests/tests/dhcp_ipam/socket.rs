@@ -138,7 +138,7 @@ fn a_bad_client_harms_nobody() {
         let _ = stream.read_to_string(&mut answer);
         answer
     };
-    let _silent = UnixStream::connect("/run/cni/dhcp.sock").unwrap();
+    let mut silent = UnixStream::connect("/run/cni/dhcp.sock").unwrap();
     assert!(ask(b"\xff\xfe\n").contains("not JSON"));
     assert!(ask(b"{\"version\":1}\n").contains("not complete"));
     assert_eq!(ask(&vec![b'['; 2 << 20]), "");
@@ -150,7 +150,32 @@ fn a_bad_client_harms_nobody() {
         Vec::<String>::new(),
         "the address is for the caller to give"
     );
+    // Whoever has nothing to ask is sent away after five seconds.
+    silent.set_read_timeout(Some(SOON)).unwrap();
+    assert_eq!(silent.read(&mut [0; 16]).unwrap(), 0);
     assert!(daemon.is_running());
+}
+
+#[test]
+fn check_and_status_wait_for_a_daemon_that_hangs_no_longer_than_ten_seconds() {
+    let world = World::new();
+    fs::create_dir_all("/run/cni").unwrap();
+    // It takes connections into its queue, and says nothing.
+    let _hangs = UnixListener::bind(SOCKET).unwrap();
+    let c1 = world.plugged("c1");
+    let previous = json!({
+        "cniVersion": "1.1.0",
+        "interfaces": [{ "name": "eth0", "sandbox": "/run/netns/c1" }],
+        "ips": [{ "address": "10.240.0.100/24", "interface": 0 }],
+    });
+    let plugin = world.plugin();
+    let conf = alone(json!({ "startDaemon": false }));
+    let words = "did not answer within 10s";
+    std::thread::scope(|scope| {
+        scope.spawn(|| plugin.status(&conf).fails_with(50, words));
+        let check = plugin.clone().previous(&previous).check(&c1, &conf);
+        check.fails_with(11, words);
+    });
 }
 
 /// `dhcp-ipam list` as a user who is neither root nor the daemon's.

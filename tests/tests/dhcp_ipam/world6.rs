@@ -26,10 +26,12 @@ impl World {
         world
             .server
             .sh("ip link set eth0 up && ip addr add fd00:240::1/64 dev eth0 nodad");
-        // The kernel makes this address when it notices the carrier; Kea listens at it from its start on or never.
+        // The kernel makes this address when it notices the carrier, and lets it be used a little later; Kea binds to it when
+        // it starts or never.
         let has_link_local = || {
-            let all = world.server.addrs("eth0");
-            all.iter().any(|address| address.starts_with("fe80:"))
+            let all = world.server.addr_info("eth0");
+            let local = all.iter().find(|one| one["scope"] == "link");
+            local.is_some_and(|one| one["tentative"].is_null())
         };
         assert!(until(SOON, has_link_local));
         world

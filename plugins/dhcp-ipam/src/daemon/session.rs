@@ -1,5 +1,6 @@
 //! One attachment in one family: its client, its sockets, and those who wait for its lease.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -12,6 +13,9 @@ use super::family::Family;
 use crate::inside::Inside;
 use crate::record::Place;
 use crate::time::Time;
+
+/// How often a namespace is looked at whose sockets are open: they keep it alive.
+pub(super) const LOOKING: Duration = Duration::from_secs(20);
 
 /// Somebody who waits for a lease.
 #[derive(Clone, Copy, Debug)]

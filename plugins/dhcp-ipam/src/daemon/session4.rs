@@ -11,6 +11,7 @@ use super::session::Session;
 use crate::client::{Client, Identity, Policy};
 use crate::inside::Inside;
 use crate::sys::packet::{self, Hears, PacketSocket};
+use crate::time::Time;
 use crate::wire::{Outgoing, frame};
 
 /// The daemon's client.
@@ -29,6 +30,8 @@ pub(super) struct Ears {
 #[derive(Debug, Default)]
 pub(super) struct V4 {
     pub(super) server_mac: Option<Mac>,
+    /// When to look whether the interface is there, while its sockets are open.
+    pub(super) look: Option<Time>,
     /// The address of its own, where it has one and asks for the rest alone.
     pub(super) inform: Option<Cidr>,
     /// Whether the interface has that address of us, for as long as it asks.

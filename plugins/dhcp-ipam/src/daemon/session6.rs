@@ -20,9 +20,6 @@ use crate::wire::v6::Outgoing;
 /// The daemon's client.
 pub(super) type OurClient6 = Client6<fn() -> u32>;
 
-/// How often a namespace is looked at whose sockets are open: they keep it alive.
-pub(super) const LOOKING: Duration = Duration::from_mins(1);
-
 /// The sockets of a session that has something to say or to hear.
 #[derive(Debug, Default)]
 pub(super) struct Ears6 {

@@ -6,7 +6,8 @@ use cni_common::error::Error;
 
 use super::Daemon;
 use super::attempt6::{Attempt, Progress, Want};
-use super::session6::{LOOKING, OurClient6, Session6, Settling};
+use super::session::LOOKING;
+use super::session6::{OurClient6, Session6, Settling};
 use crate::client6::{Client6, Policy};
 use crate::inside6::LinkLocal;
 use crate::random;

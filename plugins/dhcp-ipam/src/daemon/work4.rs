@@ -10,7 +10,7 @@ use cni_common::json::{Json, ObjectWriter};
 use super::counters::Counter;
 use super::describe::{self, Depth};
 use super::family::Family;
-use super::session::{Session, Sessions};
+use super::session::{LOOKING, Session, Sessions};
 use super::session4::{Ears, OurClient, Session4, V4};
 use super::{Daemon, Due, failure};
 use crate::client::{Client, Output};
@@ -76,8 +76,8 @@ impl Family for V4 {
         settings.on_change.as_deref()
     }
 
-    fn deadline(_: &Session4, _: Time) -> Option<Time> {
-        None
+    fn deadline(session: &Session4, _: Time) -> Option<Time> {
+        session.own.look
     }
 
     fn asks(session: &Session4) -> bool {
@@ -123,7 +123,9 @@ impl Family for V4 {
         }
     }
 
-    fn park(_: &mut Session4) {}
+    fn park(session: &mut Session4) {
+        session.own.look = None;
+    }
 
     fn revive(daemon: &Daemon, id: u64, record: Record, _: usize, now: Time) -> Session4 {
         daemon.revive4(id, record, now)
@@ -151,9 +153,11 @@ impl Family for V4 {
 
     fn pass_time(daemon: &mut Daemon, session: &mut Session4, now: Time) {
         let deadline = session.client.as_ref().and_then(OurClient::deadline);
-        if deadline.is_none_or(|deadline| deadline > now) {
+        let times = [deadline, session.own.look];
+        if times.into_iter().flatten().all(|time| time > now) {
             return;
         }
+        session.own.look = None;
         // A namespace that is gone would be kept alive by what is opened now.
         match daemon.inside(session) {
             Ok(_) => {
@@ -283,9 +287,13 @@ impl Daemon {
             .is_some();
         if !listens {
             // Nothing keeps the namespace of a quiet lease alive.
-            session.ears = None;
+            session.close();
+            session.own.look = None;
         } else if !probes && let Some(ears) = &mut session.ears {
             ears.arp = None;
+        }
+        if session.ears.is_some() && session.own.look.is_none() {
+            session.own.look = Some(now().after(LOOKING));
         }
     }
 

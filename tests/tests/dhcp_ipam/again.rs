@@ -1,0 +1,176 @@
+//! What becomes of leases over a reboot, of questions that a crash interrupts, and of namespaces that go meanwhile.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use plumb_tests::{Value, json, until};
+
+use crate::family::{Family, V4, V6};
+use crate::world::{SOON, World, alone};
+use crate::world6::addresses;
+
+/// The files of leases, with another boot in them: what a machine that was booted meanwhile finds.
+fn reboot() {
+    let files = fs::read_dir("/var/lib/cni/dhcp-ipam").unwrap().flatten();
+    let files = files.map(|file| file.path());
+    for path in files.filter(|path| path.extension().is_some_and(|end| end == "json")) {
+        let mut record: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        record["boot"] = json!("00000000-0000-0000-0000-000000000000");
+        fs::write(&path, record.to_string()).unwrap();
+    }
+}
+
+#[track_caller]
+fn rebooted(family: &Family, question: &str) {
+    let world = (family.world)();
+    let server = (family.serve)(&world);
+    let daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    let conf = alone((family.keys)());
+    let first = world.plugin().add(&c1, &conf).succeeds();
+    daemon.signal(Signal::SIGKILL);
+    drop(daemon);
+    world.host.sh("ip link del v-c1");
+    c1.vanish();
+    drop(c1);
+    reboot();
+
+    let _daemon = world.daemon();
+    let listed = (family.listed)(&world, "testnet/c1/eth0");
+    assert_eq!(
+        (&listed["state"], listed["address"].as_str()),
+        (&json!("GONE"), Some(&addresses(&first)[0][..]))
+    );
+    let c1 = world.plugged("c1");
+    let before = server.output().matches(question).count();
+    let again = world.plugin().add(&c1, &conf).succeeds();
+    assert_eq!(addresses(&again), addresses(&first));
+    // It asked for what it had, and not for anything.
+    assert_eq!(
+        server.output().matches(question).count(),
+        before,
+        "{}",
+        server.output()
+    );
+    assert_eq!((family.leases)().len(), 1);
+}
+
+#[test]
+fn after_a_reboot_a_container_asks_for_the_address_it_had() {
+    rebooted(&V4, "DHCPDISCOVER");
+}
+
+#[test]
+fn after_a_reboot_a_container_asks_for_the_ipv6_address_it_had() {
+    rebooted(&V6, "DHCPSOLICIT");
+}
+
+/// The daemon killed while nobody answers: at first there is no lease, then one of another place that is asked for.
+#[track_caller]
+fn killed_while_it_asks(family: &Family, states: [&[&str]; 2]) {
+    let world = (family.world)();
+    let conf = alone((family.keys)());
+    let plugin = world.plugin();
+    let listed = || (family.listed)(&world, "testnet/c1/eth0");
+    let mut first = None;
+    for expected in states {
+        let c1 = world.plugged("c1");
+        let daemon = world.daemon();
+        let outcome = std::thread::scope(|scope| {
+            let add = scope.spawn(|| plugin.add(&c1, &conf));
+            let asks = || {
+                let state = listed()["state"].clone();
+                expected.iter().any(|one| state == *one)
+            };
+            assert!(until(SOON, asks), "{}", listed());
+            daemon.signal(Signal::SIGKILL);
+            add.join().unwrap()
+        });
+        outcome.fails_with(11, "");
+        drop(daemon);
+
+        let server = (family.serve)(&world);
+        let daemon = world.daemon();
+        let result = plugin.add(&c1, &conf).succeeds();
+        assert_eq!((family.leases)().len(), 1, "{:?}", (family.leases)());
+        if let Some(first) = first.replace(addresses(&result)) {
+            assert_eq!(first, addresses(&result));
+        }
+        drop((daemon, server));
+        world.host.sh("ip link del v-c1");
+        c1.vanish();
+    }
+}
+
+#[test]
+fn a_daemon_killed_while_nobody_answers_goes_on_with_the_next_add() {
+    // A reboot's question is given up after the second: what follows it is the same to the next daemon.
+    killed_while_it_asks(&V4, [&["SELECTING"], &["REBOOTING", "SELECTING"]]);
+}
+
+#[test]
+fn a_daemon_killed_while_nobody_answers_for_ipv6_goes_on_with_the_next_add() {
+    killed_while_it_asks(&V6, [&["SOLICITING"], &["CONFIRMING", "SOLICITING"]]);
+}
+
+/// A namespace that goes while its lease is being renewed, for which sockets are open in it.
+#[track_caller]
+fn gone_while_it_asks(family: &Family, conf: &str) {
+    let world = (family.world)();
+    let server = family.isc_dhcpd(&world, conf);
+    let _daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    let conf = alone((family.keys)());
+    let result = world.plugin().add(&c1, &conf).succeeds();
+    // What the plugin that attaches would do.
+    c1.sh(&format!("ip addr add {} dev eth0", addresses(&result)[0]));
+    server.signal(Signal::SIGKILL);
+    drop(server);
+    let listed = || (family.listed)(&world, "testnet/c1/eth0");
+    assert!(
+        until(SOON, || listed()["state"] == "RENEWING"),
+        "{}",
+        listed()
+    );
+    c1.vanish();
+    // It has its half of the pair until the daemon looks, long before there is something to send again.
+    assert!(
+        until(SOON * 3, || world.host.link("v-c1").is_none()),
+        "{}",
+        listed()
+    );
+    assert_eq!(listed()["state"], "GONE");
+}
+
+#[test]
+fn a_namespace_that_goes_during_a_renewal_is_let_go() {
+    gone_while_it_asks(
+        &V4,
+        "default-lease-time 4000; min-lease-time 1; max-lease-time 4000; ping-check false; authoritative;
+        option dhcp-renewal-time 2; option dhcp-rebinding-time 3500;
+        subnet 10.240.0.0 netmask 255.255.255.0 { range 10.240.0.100 10.240.0.110; }",
+    );
+}
+
+#[test]
+fn a_namespace_that_goes_during_an_ipv6_renewal_is_let_go() {
+    gone_while_it_asks(
+        &V6,
+        "default-lease-time 4000; preferred-lifetime 3900; authoritative;
+        option dhcp-renewal-time 2; option dhcp-rebinding-time 3500;
+        subnet6 fd00:240::/64 { range6 fd00:240::100 fd00:240::1ff; }",
+    );
+}
+
+#[test]
+fn a_person_gives_a_lease_back() {
+    let world = World::new();
+    let _dnsmasq = world.dnsmasq(100, 150);
+    let _daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    world.plugin().add(&c1, alone(json!({}))).succeeds();
+    crate::world::until_leases(1);
+    world.command(&["release", "testnet/c1/eth0"]);
+    crate::world::until_leases(0);
+    assert!(world.listed("testnet/c1/eth0").is_null());
+}
