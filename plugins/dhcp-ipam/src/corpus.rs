@@ -11,6 +11,7 @@ use cni_common::result::Attachment;
 use crate::client::{Client, Identity, Policy};
 use crate::client6::{self, Client6};
 use crate::control::{Answer, Held, Request};
+use crate::kept::Kept;
 use crate::lease::{Lease, Terms, Wishes};
 use crate::lease6::{Granted6, Lease6, Span, Terms6};
 use crate::record::{Record, Settings};

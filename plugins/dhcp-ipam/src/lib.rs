@@ -11,6 +11,7 @@ mod dual;
 mod duid;
 mod inside;
 mod inside6;
+mod kept;
 mod lease;
 mod lease6;
 mod plugin;

@@ -19,10 +19,11 @@ use cni_common::version::SpecVersion;
 use crate::config::Config;
 use crate::control::{Add, Answer, Held, Request};
 use crate::inside::Inside;
+use crate::kept::Kept;
 use crate::reach;
 use crate::record::Record;
 use crate::record6::{Mode, Record6};
-use crate::store::{Kept, Store};
+use crate::store::Store;
 use crate::sys::file::may_write_in;
 
 /// For the end of many leases: each is a message from a namespace.

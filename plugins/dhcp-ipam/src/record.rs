@@ -11,6 +11,7 @@ use cni_common::ident::{ContainerId, IfName, Invalid, NetworkName};
 use cni_common::json::{Json, Object, ObjectWriter, Problems, Value};
 use cni_common::owner::Owner;
 
+use crate::kept::Kept;
 use crate::lease::{Hop, Lease, Terms, Wishes};
 use crate::time::Time;
 
@@ -325,8 +326,25 @@ pub(crate) fn read_versioned<T>(
     record.ok_or_else(|| Error::new(Code::Decode, "is not complete"))
 }
 
-impl Record {
-    pub(crate) fn to_json(&self) -> ObjectWriter {
+impl Kept for Record {
+    const SUFFIX: &str = ".json";
+
+    fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    fn released(&self) -> Self {
+        Self {
+            standing: Standing::Released,
+            ..self.clone()
+        }
+    }
+
+    fn to_json(&self) -> ObjectWriter {
         self.place
             .write(about(&self.owner))
             .with("settings", self.settings.to_json())
@@ -337,31 +355,11 @@ impl Record {
             .with("standing", self.standing.as_str())
     }
 
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(crate) fn from_json(json: &Json) -> Result<Self, Error> {
+    fn from_json(json: &Json) -> Result<Self, Error> {
         read_versioned(json, Self::read)
     }
 
-    fn read(object: &Object<'_>) -> Option<Self> {
-        Some(Self {
-            owner: read_owner(object)?,
-            place: Place::read(object)?,
-            settings: Rc::new(Settings::read(&object.object("settings")?)?),
-            lease: Lease::new(
-                Terms::read(&object.object("lease")?)?,
-                Time::from_millis(large(object, "sinceBootMs")?),
-            ),
-            wall: large(object, "since")?,
-            server_mac: object.parse("serverMac"),
-            standing: object.parse_with("standing", Standing::parse)?,
-        })
-    }
-
-    /// The lease's beginning in the times of this boot, with `wall` seconds since 1970 now.
-    pub(crate) fn settle(&mut self, boot: &str, now: Time, wall: u64) {
+    fn settle(&mut self, boot: &str, now: Time, wall: u64) {
         if self.place.boot == boot {
             return;
         }
@@ -375,5 +373,22 @@ impl Record {
             let terms = Rc::make_mut(&mut self.lease.terms);
             terms.seconds = u32::try_from(left).unwrap_or(0);
         }
+    }
+}
+
+impl Record {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        Some(Self {
+            owner: read_owner(object)?,
+            place: Place::read(object)?,
+            settings: Rc::new(Settings::read(&object.object("settings")?)?),
+            lease: Lease::new(
+                Terms::read(&object.object("lease")?)?,
+                Time::from_millis(large(object, "sinceBootMs")?),
+            ),
+            wall: large(object, "since")?,
+            server_mac: object.parse("serverMac"),
+            standing: object.parse_with("standing", Standing::parse)?,
+        })
     }
 }

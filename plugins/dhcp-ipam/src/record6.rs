@@ -10,6 +10,7 @@ use cni_common::ident::Invalid;
 use cni_common::json::{Json, Object, ObjectWriter};
 use cni_common::owner::Owner;
 
+use crate::kept::Kept;
 use crate::lease::Wishes;
 use crate::lease6::{Advertised, Granted6, Lease6, Span, Terms6};
 use crate::record::{self, Place, Standing, hex, large, number, program, unhex};
@@ -259,8 +260,25 @@ impl Granted6 {
     }
 }
 
-impl Record6 {
-    pub(crate) fn to_json(&self) -> ObjectWriter {
+impl Kept for Record6 {
+    const SUFFIX: &str = ".v6.json";
+
+    fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    fn released(&self) -> Self {
+        Self {
+            standing: Standing::Released,
+            ..self.clone()
+        }
+    }
+
+    fn to_json(&self) -> ObjectWriter {
         self.place
             .write(record::about(&self.owner))
             .with("settings", self.settings.to_json())
@@ -272,32 +290,11 @@ impl Record6 {
             .with("standing", self.standing.as_str())
     }
 
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(crate) fn from_json(json: &Json) -> Result<Self, Error> {
+    fn from_json(json: &Json) -> Result<Self, Error> {
         record::read_versioned(json, Self::read)
     }
 
-    fn read(object: &Object<'_>) -> Option<Self> {
-        Some(Self {
-            owner: record::read_owner(object)?,
-            place: Place::read(object)?,
-            settings: Rc::new(Settings6::read(&object.object("settings")?)?),
-            lease: Lease6 {
-                terms: Terms6::read(&object.object("lease")?)?,
-                since: Time::from_millis(large(object, "sinceBootMs")?),
-            },
-            wall: large(object, "since")?,
-            advertised: Advertised::read(&object.object("advertised")?)?,
-            slaac: list(object, "slaac", cidr6)?,
-            standing: object.parse_with("standing", Standing::parse)?,
-        })
-    }
-
-    /// The lease's beginning in the times of this boot, with `wall` seconds since 1970 now.
-    pub(crate) fn settle(&mut self, boot: &str, now: Time, wall: u64) {
+    fn settle(&mut self, boot: &str, now: Time, wall: u64) {
         if self.place.boot == boot {
             return;
         }
@@ -324,6 +321,24 @@ impl Record6 {
         if let Some((_, span)) = &mut terms.prefix {
             shorten(span);
         }
+    }
+}
+
+impl Record6 {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        Some(Self {
+            owner: record::read_owner(object)?,
+            place: Place::read(object)?,
+            settings: Rc::new(Settings6::read(&object.object("settings")?)?),
+            lease: Lease6 {
+                terms: Terms6::read(&object.object("lease")?)?,
+                since: Time::from_millis(large(object, "sinceBootMs")?),
+            },
+            wall: large(object, "since")?,
+            advertised: Advertised::read(&object.object("advertised")?)?,
+            slaac: list(object, "slaac", cidr6)?,
+            standing: object.parse_with("standing", Standing::parse)?,
+        })
     }
 }
 

@@ -8,14 +8,12 @@ use std::time::{Duration, Instant};
 
 use cni_common::code::Code;
 use cni_common::error::{Error, Step};
-use cni_common::json::{Json, ObjectWriter};
+use cni_common::json::Json;
 use cni_common::log;
 use cni_common::owner::Owner;
 
-use crate::record::{Record, Standing};
-use crate::record6::Record6;
+use crate::kept::Kept;
 use crate::sys::file;
-use crate::time::Time;
 
 /// Where the files are when the configuration does not say.
 pub(crate) const DIRECTORY: &str = "/var/lib/cni/dhcp-ipam";
@@ -33,83 +31,6 @@ enum Lasting {
     Kill,
     /// The machine.
     PowerFailure,
-}
-
-/// What has a file of its own.
-pub(crate) trait Kept: Sized {
-    /// What its files' names end with, after a hash.
-    const SUFFIX: &str;
-
-    fn owner(&self) -> &Owner;
-    fn standing(&self) -> Standing;
-    /// Puts its times into those of this boot, with `wall` seconds since 1970 now.
-    fn settle(&mut self, boot: &str, now: Time, wall: u64);
-    /// The same, being given back.
-    fn released(&self) -> Self;
-    fn to_json(&self) -> ObjectWriter;
-    fn from_json(json: &Json) -> Result<Self, Error>;
-}
-
-impl Kept for Record {
-    const SUFFIX: &str = ".json";
-
-    fn owner(&self) -> &Owner {
-        &self.owner
-    }
-
-    fn standing(&self) -> Standing {
-        self.standing
-    }
-
-    fn settle(&mut self, boot: &str, now: Time, wall: u64) {
-        self.settle(boot, now, wall);
-    }
-
-    fn released(&self) -> Self {
-        Self {
-            standing: Standing::Released,
-            ..self.clone()
-        }
-    }
-
-    fn to_json(&self) -> ObjectWriter {
-        self.to_json()
-    }
-
-    fn from_json(json: &Json) -> Result<Self, Error> {
-        Self::from_json(json)
-    }
-}
-
-impl Kept for Record6 {
-    const SUFFIX: &str = ".v6.json";
-
-    fn owner(&self) -> &Owner {
-        &self.owner
-    }
-
-    fn standing(&self) -> Standing {
-        self.standing
-    }
-
-    fn settle(&mut self, boot: &str, now: Time, wall: u64) {
-        self.settle(boot, now, wall);
-    }
-
-    fn released(&self) -> Self {
-        Self {
-            standing: Standing::Released,
-            ..self.clone()
-        }
-    }
-
-    fn to_json(&self) -> ObjectWriter {
-        self.to_json()
-    }
-
-    fn from_json(json: &Json) -> Result<Self, Error> {
-        Self::from_json(json)
-    }
 }
 
 /// The directory of the lease files.

@@ -5,6 +5,7 @@ use core::net::Ipv4Addr;
 use cni_common::addr::Mac;
 
 use super::*;
+use crate::kept::Kept;
 use crate::lease::{Hop, Lease, Wishes};
 use crate::record::{Place, Record, Standing};
 use crate::record6::Mode;

@@ -9,8 +9,8 @@ use cni_common::json::{Json, ObjectWriter};
 use super::describe::Depth;
 use super::session::{Session, Sessions};
 use super::{Daemon, Due};
+use crate::kept::Kept;
 use crate::record::Standing;
-use crate::store::Kept;
 use crate::time::Time;
 
 /// IPv4 or IPv6. A value of it is what a session of that family has beside what every session has.

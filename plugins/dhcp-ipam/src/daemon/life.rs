@@ -15,8 +15,8 @@ use super::family::Family;
 use super::session::{Session, Waiter};
 use crate::client::Lost;
 use crate::inside::Inside;
+use crate::kept::Kept;
 use crate::record::{Place, Standing};
-use crate::store::Kept;
 use crate::sys::poll::{Source, now};
 use crate::time::Time;
 
