@@ -36,6 +36,8 @@ pub(super) fn dnsmasq(server: &Container, network: &str) -> Process {
         "--no-ping",
         "--pid-file=",
         "--dhcp-authoritative",
+        // Each line then begins with the exchange's number.
+        "--log-dhcp",
         "--dhcp-option=option:dns-server,10.240.0.1",
         "--dhcp-leasefile=/run/dnsmasq.leases",
         &range,

@@ -1,6 +1,7 @@
 //! `dhcp-ipam` and the Go `dhcp`, each with its own daemon, against the same servers. What is said of the Go plugin here is
 //! what the table in docs/dhcp-ipam.md says.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
@@ -178,22 +179,24 @@ fn without_a_daemon() {
 #[test]
 fn two_adds_at_once_have_one_lease() {
     let host = Host::new();
-    let (server, _dnsmasq) = server(&host);
+    let (_server, dnsmasq) = server(&host);
     let _daemon = daemon(&host);
     let c1 = plugged(&host, "c1");
     let plugin = plugin(&host, "dhcp-ipam");
-    let capture = server.capture("eth0", "udp dst port 67");
     let results = at_once(4, |_| plugin.add(&c1, wanted()).succeeds());
     assert!(
         results.iter().all(|result| *result == results[0]),
         "{results:?}"
     );
     assert_eq!(leases(), 1);
-    let questions = capture.packets().len();
+    // A question that a slow server is asked again has the number of the first.
+    let said = dnsmasq.output();
+    let asked = said.lines().filter(|line| line.contains("DHCPDISCOVER("));
+    let exchanges: BTreeSet<_> = asked.map(|line| line.split(' ').nth(1)).collect();
     if theirs("each asks the server, and the lease of all but one is nobody's") {
-        assert!(questions > 2, "{questions}");
+        assert!(exchanges.len() > 1, "{said}");
     } else {
-        assert!(questions <= 2, "{:?}", capture.packets());
+        assert_eq!(exchanges.len(), 1, "{said}");
     }
 }
 
@@ -207,7 +210,8 @@ fn a_lease_is_renewed_from_its_address() {
     let c1 = plugged(&host, "c1");
     let result = plugin(&host, "dhcp-ipam").add(&c1, wanted()).succeeds();
     let address = result["ips"][0]["address"].as_str().unwrap();
-    c1.sh(&format!("ip addr add {address} dev eth0"));
+    // A slow machine may have had its first renewal, and so the address, by now.
+    c1.sh(&format!("ip addr replace {address} dev eth0"));
     let capture = server.capture("eth0", "udp dst port 67");
     let from = if theirs("by broadcast from no address, which some servers refuse") {
         "0.0.0.0.68 > 255.255.255.255.67".to_owned()
@@ -227,13 +231,16 @@ fn an_address_that_the_server_takes_back_leaves_the_interface() {
     let c1 = plugged(&host, "c1");
     let result = plugin(&host, "dhcp-ipam").add(&c1, wanted()).succeeds();
     let address = result["ips"][0]["address"].as_str().unwrap().to_owned();
-    c1.sh(&format!("ip addr add {address} dev eth0"));
+    c1.sh(&format!("ip addr replace {address} dev eth0"));
     first.signal(Signal::SIGKILL);
     drop(first);
     // The network was renumbered.
     server.sh("ip addr flush dev eth0 && ip addr add 10.241.0.1/24 dev eth0");
     let second = dnsmasq(&server, "10.241.0");
-    second.until_output_has("DHCPNAK", SOON);
+    // Refused, or where that took longer than the lease, taken anew.
+    let heard = ["DHCPNAK(", "DHCPACK(eth0) 10.241."];
+    let is_heard = || heard.iter().any(|words| second.output().contains(words));
+    assert!(until(SOON, is_heard), "{}", second.output());
     let v4 = || -> Vec<String> {
         let all = c1.addrs("eth0").into_iter();
         all.filter(|each| each.contains('.')).collect()
