@@ -225,3 +225,29 @@ fn what_was_known_before_a_restart_is_asked_for_again_in_its_time() {
         assert_eq!(sent(&mut client).kind, Kind::InformationRequest);
     }
 }
+
+#[test]
+fn what_was_held_before_a_restart_is_confirmed_at_different_times() {
+    let mut seed = 0_u32;
+    let mut times: Vec<u64> = (0..100)
+        .map(|_| {
+            seed += 1;
+            let chance = seed * 10;
+            let patient = Policy {
+                delay: Duration::from_secs(20),
+                ..policy()
+            };
+            let client =
+                Client6::confirm(identity(), patient, move || chance, lease(0), true, at(100));
+            assert_eq!(client.lease(), Some(&lease(0)), "meanwhile it holds");
+            client.deadline().unwrap().millis() - 100_000
+        })
+        .collect();
+    times.sort_unstable();
+    assert!(
+        times[0] < 1000 && times[99] > 15_000 && times[99] <= 20_000,
+        "{times:?}"
+    );
+    let together = times.windows(10).map(|ten| ten[9] - ten[0]).min();
+    assert!(together > Some(1000), "{times:?}");
+}

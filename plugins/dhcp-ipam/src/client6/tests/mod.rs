@@ -6,6 +6,7 @@
 
 mod grant;
 mod link;
+mod partial;
 mod renewal;
 
 use core::net::Ipv6Addr;
