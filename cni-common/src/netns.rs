@@ -1,17 +1,18 @@
 //! Network namespaces: opening, comparing, and working inside one.
 //!
-//! A namespace belongs to a thread, not to the process: `/proc/self` names that of the main thread, so
-//! everything here goes through `/proc/thread-self`. What is opened inside a namespace, a socket above all,
+//! A namespace belongs to a thread, not to the process: `/proc/self` names that of the main thread. A thread's own is asked for by
+//! a socket, and where that is not allowed through `/proc/thread-self`, for which the kernel first makes five directory entries
+//! that it must take away again with the process. What is opened inside a namespace, a socket above all,
 //! stays in it wherever it is used: so a plugin enters seldom and works from outside.
 #![expect(
     unsafe_code,
-    reason = "the type of a namespace and its cookie are read by calls that nix does not wrap"
+    reason = "a namespace is asked for its type and its cookie, and a socket for it, by calls that nix does not wrap"
 )]
 
 use core::fmt;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -120,12 +121,15 @@ impl Netns {
 
     /// Opens the namespace of the calling thread.
     pub fn current() -> Result<Self, Error> {
-        Self::open(CURRENT)
+        match of_calling_thread() {
+            Ok(file) => Ok(Self { file }),
+            Err(_) => Self::open(CURRENT),
+        }
     }
 
     /// Whether it is the namespace of the calling thread.
     pub fn is_current(&self) -> io::Result<bool> {
-        Ok(identity(&self.file)? == identity(&File::open(CURRENT)?)?)
+        Ok(identity(&self.file)? == identity(&of_calling_thread()?)?)
     }
 
     /// Whether both are the same namespace.
@@ -142,7 +146,7 @@ impl Netns {
             path: PathBuf::from(path),
             problem: Problem::System(error),
         };
-        let home = File::open(CURRENT).map_err(|error| failed(CURRENT, error))?;
+        let home = of_calling_thread().map_err(|error| failed(CURRENT, error))?;
         enter(home.as_fd()).map_err(|error| failed(CURRENT, error))?;
         enter(self.file.as_fd()).map_err(|error| failed("", error))?;
         let _return = Return { home };
@@ -165,6 +169,23 @@ impl Netns {
             Err(errno) => Err(errno.into()),
         }
     }
+}
+
+/// The calling thread's namespace.
+fn of_calling_thread() -> io::Result<File> {
+    of_a_new_socket().or_else(|_| File::open(CURRENT))
+}
+
+/// The namespace that the calling thread's sockets belong to. Only who administers it is told.
+fn of_a_new_socket() -> io::Result<File> {
+    // linux/sockios.h, kernel 4.10 and later.
+    const SIOCGSKNS: libc::Ioctl = 0x894c;
+    let socket = UnixDatagram::unbound()?;
+    // SAFETY: this ioctl takes no argument, and the socket is open for as long as the call lasts.
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) };
+    let descriptor = Errno::result(answer)?;
+    // SAFETY: the kernel opened it for this call, so that nobody else closes it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }.into())
 }
 
 /// Brings the thread back when it is dropped, also when a test's work panics.
