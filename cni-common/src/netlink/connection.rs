@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP,
-    NLMSG_OVERRUN,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_ECHO, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    NLMSG_NOOP, NLMSG_OVERRUN,
 };
 use netlink_sys::Socket;
 
@@ -62,6 +62,28 @@ impl<F: Family> Connection<F> {
     /// earlier one; nfnetlink applies a batch as a whole or not at all. The last request is acknowledged, or
     /// those made with [`Request::acked`].
     pub fn batch(&mut self, requests: Vec<Request<F>>) -> Result<(), Error> {
+        self.exchange(requests, |_| ())
+    }
+
+    /// Sends one request and waits for its acknowledgement; gives what the kernel tells of the change (`NLM_F_ECHO`),
+    /// where it does: for links since 6.2.
+    pub fn execute_echoed(&mut self, request: Request<F>) -> Result<Option<Reply>, Error> {
+        let mut told = None;
+        self.exchange(vec![request.with(NLM_F_ECHO)], |frame| {
+            told = Some(Reply {
+                kind: frame.kind,
+                body: frame.body.to_vec(),
+            });
+        })?;
+        Ok(told)
+    }
+
+    /// Sends the requests and hands out what answers them besides acknowledgements.
+    fn exchange(
+        &mut self,
+        requests: Vec<Request<F>>,
+        mut told: impl FnMut(&Frame<'_>),
+    ) -> Result<(), Error> {
         let mut requests = requests;
         let acked = requests.iter().rposition(|r| r.flags & NLM_F_ACK != 0);
         let Some(last) = requests.last_mut() else {
@@ -84,10 +106,14 @@ impl<F: Family> Connection<F> {
                 break;
             };
             let mut finished = false;
-            for frame in frame::frames(&datagram).filter(|frame| frame.kind == NLMSG_ERROR) {
+            for frame in frame::frames(&datagram) {
                 let Some((place, request)) = answered(&requests, first, &frame) else {
                     continue;
                 };
+                if frame.kind != NLMSG_ERROR {
+                    told(&frame);
+                    continue;
+                }
                 if let Some(error) = refused(request, frame.error()) {
                     failure.get_or_insert(error);
                 }

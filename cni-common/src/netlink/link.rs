@@ -285,13 +285,22 @@ impl Rtnl {
 
     /// Adds a link; fails when the name is taken, and names the module where the kernel knows no such kind of link.
     pub(super) fn add_link(&mut self, doing: String, message: &LinkMessage) -> Result<(), Error> {
-        let kind = kind_of(message);
-        let request = Request::new(doing, libc::RTM_NEWLINK, message);
-        self.execute(request.with(NLM_F_CREATE | NLM_F_EXCL))
-            .map_err(|error| match kind {
-                Some(kind) => error.lacking_link_kind(&kind),
-                None => error,
-            })
+        self.execute(addition(doing, message))
+            .map_err(|error| lacking_kind(error, message))
+    }
+
+    /// The same; gives the link as the kernel says it made it, before it became anybody's port. `None` where it says nothing.
+    pub(super) fn add_link_told(
+        &mut self,
+        doing: String,
+        message: &LinkMessage,
+    ) -> Result<Option<Link>, Error> {
+        let told = self
+            .execute_echoed(addition(doing, message))
+            .map_err(|error| lacking_kind(error, message))?;
+        Ok(told
+            .filter(|told| told.kind == libc::RTM_NEWLINK)
+            .and_then(|told| Link::decode(&told.body)))
     }
 
     /// Deletes a link and returns when the kernel has freed it, some 15 ms after it was gone; fails when it is
@@ -341,6 +350,17 @@ impl Rtnl {
             &message,
         );
         self.execute(request.tolerate(libc::ENODEV))
+    }
+}
+
+fn addition(doing: String, message: &LinkMessage) -> Request<Rtnetlink> {
+    Request::new(doing, libc::RTM_NEWLINK, message).with(NLM_F_CREATE | NLM_F_EXCL)
+}
+
+fn lacking_kind(error: Error, message: &LinkMessage) -> Error {
+    match kind_of(message) {
+        Some(kind) => error.lacking_link_kind(&kind),
+        None => error,
     }
 }
 

@@ -8,6 +8,7 @@ use netlink_packet_route::link::{
 
 use super::Rtnl;
 use super::error::Error;
+use super::link::Link;
 use crate::addr::Mac;
 use crate::ident::IfName;
 use crate::netns::Netns;
@@ -37,11 +38,12 @@ pub struct NewVeth<'a> {
 }
 
 impl Rtnl {
-    /// Adds a veth pair.
+    /// Adds a veth pair, and gives the end in this namespace as it was made, before it became a port: the index of both ends
+    /// is in it. `None` where the kernel does not say (before 6.2).
     ///
     /// # Errors
     /// `EEXIST` when either name is taken.
-    pub fn add_veth(&mut self, veth: &NewVeth<'_>) -> Result<(), Error> {
+    pub fn add_veth(&mut self, veth: &NewVeth<'_>) -> Result<Option<Link>, Error> {
         let mut peer = end(veth.peer, veth.peer_mac, veth.mtu);
         peer.attributes
             .push(LinkAttribute::NetNsFd(veth.peer_netns.as_raw_fd()));
@@ -56,7 +58,7 @@ impl Rtnl {
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]));
-        self.add_link(format!("create veth {}", veth.name), &message)
+        self.add_link_told(format!("create veth {}", veth.name), &message)
     }
 }
 
@@ -71,4 +73,48 @@ fn end(name: &IfName, mac: Mac, mtu: Option<u32>) -> LinkMessage {
     ];
     message.attributes.extend(mtu.map(LinkAttribute::Mtu));
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{private_netns, run};
+
+    fn name(text: &str) -> IfName {
+        IfName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn what_the_kernel_tells_of_a_new_veth_is_what_it_made() {
+        private_netns();
+        let inside = Netns::current().unwrap();
+        private_netns();
+        run("ip", &["link", "add", "br0", "type", "bridge"]);
+        let mut rtnl = Rtnl::open().unwrap();
+        let bridge = rtnl.link_by_name(&name("br0")).unwrap().unwrap();
+        let veth = NewVeth {
+            name: &name("near"),
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+            master: Some(bridge.index),
+            peer: &name("eth0"),
+            peer_mac: Mac([2, 0, 0, 0, 0, 2]),
+            peer_netns: &inside,
+            mtu: Some(1400),
+            group: Some(7),
+        };
+        // A kernel that tells nothing is asked by who needs to know.
+        let Some(told) = rtnl.add_veth(&veth).unwrap() else {
+            return;
+        };
+        let near = rtnl.link_by_name(&name("near")).unwrap().unwrap();
+        let far = inside.run(|| Rtnl::open()?.link_by_name(&name("eth0")));
+        assert_eq!(near.master, Some(bridge.index));
+        assert_eq!(told.index, near.index);
+        assert_eq!(told.peer, far.unwrap().unwrap().map(|far| far.index));
+        assert_eq!(
+            (told.name, told.mac, told.mtu, told.group),
+            (near.name, near.mac, 1400, 7)
+        );
+        assert!(rtnl.add_veth(&veth).unwrap_err().is_taken());
+    }
 }

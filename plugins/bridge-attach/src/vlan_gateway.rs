@@ -102,6 +102,7 @@ fn make(
         mtu: Some(bridge.mtu),
         group: None,
     })
+    .map(|_| ())
 }
 
 /// The port is a member of its VLAN before it is up.

@@ -60,21 +60,25 @@ impl Attempt<'_> {
                 None => Ok(()),
             }
         });
-        if let Err(error) = self.host.add_veth(&veth) {
-            if !error.is_taken() {
-                return Err(error.cause());
+        let made = match self.host.add_veth(&veth) {
+            Err(error) if error.is_taken() => {
+                self.clear_leftover()?;
+                self.host
+                    .add_veth(&veth)
+                    .map_err(|error| error.cause().with_code(Code::Taken))?
             }
-            self.clear_leftover()?;
-            self.host
-                .add_veth(&veth)
-                .map_err(|error| error.cause().with_code(Code::Taken))?;
-        }
-        let vanished = || Error::new(Code::TryAgain, format!("{} vanished", self.host_name));
-        let near = self
-            .host
-            .link_by_name(&self.host_name)
-            .map_err(Cause::cause)?
-            .ok_or_else(vanished)?;
+            made => made.map_err(Cause::cause)?,
+        };
+        let near = match made {
+            Some(near) => near,
+            None => self
+                .host
+                .link_by_name(&self.host_name)
+                .map_err(Cause::cause)?
+                .ok_or_else(|| {
+                    Error::new(Code::TryAgain, format!("{} vanished", self.host_name))
+                })?,
+        };
         let alias = names::alias(&self.owner, config.gateway_vlan(), &[])?;
         let mut mark = near.change().alias(&alias).group(0);
         if config.hairpin {
