@@ -9,6 +9,8 @@
 
 use core::arch::asm;
 use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::unistd::Pid;
@@ -76,6 +78,49 @@ fn keep_only(kept: RawFd) {
     // The old way is for kernels before 5.9.
     if !(before && close_range(kept.wrapping_add(1), usize::MAX >> 32)) {
         (0..1024).filter(|other| *other != kept).for_each(close);
+    }
+}
+
+/// Something that a child tells its parent once, by the memory they share (futex(2)).
+#[derive(Debug)]
+pub(crate) struct Signal(AtomicU32);
+
+impl Signal {
+    /// One that is not given yet. It is never freed, for nobody knows when the child has ended.
+    pub(crate) fn new() -> &'static Self {
+        Box::leak(Box::new(Self(AtomicU32::new(0))))
+    }
+
+    /// Gives it. A child may do so.
+    pub(crate) fn give(&self) {
+        self.0.store(1, Ordering::Release);
+        // SAFETY: the number is valid for the call; waking somebody takes nothing else.
+        unsafe { self.futex(libc::FUTEX_WAKE, 0) };
+    }
+
+    /// Waits until it is given, but not longer.
+    pub(crate) fn wait(&self, patience: Duration) {
+        let patience = libc::timespec {
+            tv_sec: patience.as_secs().try_into().unwrap_or(0),
+            tv_nsec: patience.subsec_nanos().into(),
+        };
+        let time: *const libc::timespec = &raw const patience;
+        if self.0.load(Ordering::Acquire) == 0 {
+            // What it answers makes no difference: it was given, or the caller has waited long enough.
+            // SAFETY: the number and the time are valid for the call.
+            unsafe { self.futex(libc::FUTEX_WAIT, time.expose_provenance()) };
+        }
+    }
+
+    /// # Safety
+    /// `time` is zero or the address of a time.
+    unsafe fn futex(&self, operation: c_int, time: usize) {
+        let number = self.0.as_ptr().expose_provenance();
+        let private = usize::try_from(operation | libc::FUTEX_PRIVATE_FLAG).unwrap_or(0);
+        // To be woken is one; to wait is for a number that is still zero.
+        let value = usize::from(operation == libc::FUTEX_WAKE);
+        // SAFETY: by this function's contract.
+        unsafe { call(libc::SYS_futex, [number, private, value, time, 0, 0]) };
     }
 }
 
@@ -166,6 +211,38 @@ mod tests {
             assert!(begin.elapsed() < Duration::from_millis(900), "{}", open());
         }
         assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+    }
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "an errand takes a reference to its argument"
+    )]
+    fn gives_late(signal: &&'static Signal) -> bool {
+        let slept = sleeps(&libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 50_000_000,
+        });
+        signal.give();
+        slept
+    }
+
+    #[test]
+    fn a_childs_signal_is_waited_for_and_not_for_ever() {
+        let null = fs::File::open("/dev/null").unwrap();
+        let signal = Signal::new();
+        let begin = Instant::now();
+        signal.wait(Duration::from_millis(10));
+        assert!(begin.elapsed() >= Duration::from_millis(10));
+        // SAFETY: the errand makes system calls and nothing else.
+        let child = unsafe { start(null.as_fd(), gives_late, signal) }.unwrap();
+        let begin = Instant::now();
+        signal.wait(Duration::from_mins(1));
+        let waited = begin.elapsed();
+        assert!(waited < Duration::from_mins(1), "{waited:?}");
+        assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+        // Given before it is waited for.
+        signal.wait(Duration::from_mins(1));
+        assert!(begin.elapsed() < Duration::from_mins(1));
     }
 
     #[test]

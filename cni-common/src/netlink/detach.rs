@@ -20,10 +20,13 @@ use super::error::Error;
 use super::link::{Link, deletion};
 use super::pauses::Pauses;
 use super::request::Family;
-use crate::child;
+use crate::child::{self, Signal};
 
 /// How long the child may take to get at the kernel's lock before the caller does the work itself.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the child is given to begin before the caller looks what is keeping it.
+const BEGINNING: Duration = Duration::from_millis(20);
 
 impl Rtnl {
     /// Deletes a link and returns as soon as it is gone, read back by its index; fails when it is absent.
@@ -36,16 +39,21 @@ impl Rtnl {
     pub fn delete_link_detached(&mut self, link: &Link) -> Result<(), Error> {
         // A socket of its own: on the shared one the child's acknowledgement could be read by the parent.
         let mut childs = Self::open()?;
+        let begins = Signal::new();
         let errand = Deletion {
             datagram: childs.datagram(&deletion(link)),
             socket: childs.descriptor().as_raw_fd(),
+            begins,
         };
-        // SAFETY: `delete` makes system calls and nothing else.
+        // SAFETY: `delete` makes system calls and gives the signal, and nothing else.
         let child = unsafe { child::start(childs.descriptor(), delete, errand) };
         let Some(child) = child else {
             return self.delete_link(link);
         };
         drop(childs);
+        // Looking before the child has the kernel's lock would only be looking once more. What waking up takes, the
+        // deletion takes anyway.
+        begins.wait(BEGINNING);
         if self.wait_until_gone(link, child)? {
             Ok(())
         } else {
@@ -91,6 +99,7 @@ impl<F: Family> Connection<F> {
 struct Deletion {
     socket: RawFd,
     datagram: Vec<u8>,
+    begins: &'static Signal,
 }
 
 /// In the child: sends the request and waits for its acknowledgement.
@@ -118,6 +127,7 @@ fn delete(errand: &Deletion) -> bool {
         0,
         0,
     ];
+    errand.begins.give();
     // SAFETY: the buffers are valid for their lengths.
     let length = unsafe {
         child::call(libc::SYS_sendto, send);
