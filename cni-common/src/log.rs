@@ -142,8 +142,14 @@ pub fn debug(text: fmt::Arguments<'_>) {
     write(Level::Debug, text);
 }
 
-fn write(level: Level, text: fmt::Arguments<'_>) {
-    let log = LOG.get();
+/// Whether anybody gets the lines of [`info`].
+pub fn tells_info() -> bool {
+    let (to_file, stderr_level) = places(LOG.get(), Level::Info);
+    to_file.is_some() || Level::Info <= stderr_level
+}
+
+/// The file that lines of a level go to, and up to which level they go to stderr.
+fn places(log: Option<&Log>, level: Level) -> (Option<&File>, Level) {
     let file = log.and_then(|log| log.file.as_ref());
     let wanted = log.and_then(|log| log.level);
     let file_level = wanted.unwrap_or(Level::Info);
@@ -151,7 +157,12 @@ fn write(level: Level, text: fmt::Arguments<'_>) {
         Some(_) => Level::Warning,
         None => wanted.unwrap_or(Level::Warning),
     };
-    let to_file = file.filter(|_| level <= file_level);
+    (file.filter(|_| level <= file_level), stderr_level)
+}
+
+fn write(level: Level, text: fmt::Arguments<'_>) {
+    let log = LOG.get();
+    let (to_file, stderr_level) = places(log, level);
     if to_file.is_none() && level > stderr_level {
         return;
     }

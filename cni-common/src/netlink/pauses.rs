@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 /// Pauses that begin short and grow, until patience is at its end.
 pub(super) struct Pauses {
-    begin: Instant,
+    /// The first pause: most of the time there is none, and nobody need know the time.
+    begin: Option<Instant>,
     patience: Duration,
     next: Duration,
 }
@@ -15,7 +16,7 @@ impl Pauses {
 
     pub(super) fn new(patience: Duration) -> Self {
         Self {
-            begin: Instant::now(),
+            begin: None,
             patience,
             next: Self::SHORTEST,
         }
@@ -23,7 +24,7 @@ impl Pauses {
 
     /// Waits a little before the next look; `false`, at once, when it was the last.
     pub(super) fn pause(&mut self) -> bool {
-        if self.begin.elapsed() >= self.patience {
+        if self.begin.get_or_insert_with(Instant::now).elapsed() >= self.patience {
             return false;
         }
         std::thread::sleep(self.next);

@@ -163,7 +163,7 @@ fn add_rules(batch: &mut Batch, group: &Group) {
 pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<Before, Error> {
     let tag = owner.tag();
     let mut last = None;
-    let begun = Instant::now();
+    let mut waiting: Option<Instant> = None;
     for _ in 0..ATTEMPTS {
         let generation = nft.generation().step(|| "read the firewall")?;
         let missing = Missing::of(nft, plan, &tag).step(|| "read the firewall")?;
@@ -175,7 +175,7 @@ pub fn apply(nft: &mut Nft, plan: &Plan, owner: &Owner) -> Result<Before, Error>
             false if nft.sets(&table()).step(|| "read the firewall")?.is_empty() => Before::Nothing,
             false => Before::Others,
         };
-        if missing.waits() && begun.elapsed() < TICKS {
+        if missing.waits() && waiting.get_or_insert_with(Instant::now).elapsed() < TICKS {
             std::thread::sleep(Duration::from_micros(200));
             continue;
         }
