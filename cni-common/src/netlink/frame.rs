@@ -116,7 +116,7 @@ impl Frame<'_> {
 
 /// The attributes in `bytes` as type, without its flag bits, and value, up to the first whose length makes no
 /// sense.
-pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes;
     core::iter::from_fn(move || {
         let length = usize::from(u16_at(rest, 0)?);

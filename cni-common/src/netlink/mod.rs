@@ -38,6 +38,7 @@ pub use change::LinkChange;
 
 pub use connection::Connection;
 pub use error::Error;
+pub(crate) use frame::attributes;
 pub use request::{Family, Reply, Request};
 
 /// The rtnetlink family: links, addresses, routes, neighbours.

@@ -1,6 +1,6 @@
 //! Attributes of an answer, read with every bound checked.
 
-use netlink_packet_core::{NLA_HEADER_SIZE, NlasIterator};
+use crate::netlink::attributes;
 
 /// The attributes of a message or of a nested attribute; the first of a number counts.
 #[derive(Clone, Copy)]
@@ -14,11 +14,7 @@ impl<'a> Attributes<'a> {
 
     /// All, up to the first whose length makes no sense.
     pub(crate) fn all(self) -> impl Iterator<Item = (u16, &'a [u8])> {
-        NlasIterator::new(self.0).map_while(|found| {
-            let found = found.ok()?;
-            let (kind, end) = (found.kind(), usize::from(found.length()));
-            Some((kind, found.into_inner().get(NLA_HEADER_SIZE..end)?))
-        })
+        attributes(self.0)
     }
 
     /// The value of one.
