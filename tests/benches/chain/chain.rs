@@ -155,14 +155,10 @@ impl Chain {
 
     fn first(&self, attachment: &Attachment) -> String {
         let mut conf = self.first.clone();
-        let address = format!(
-            "10.64.{}.{}/16",
-            attachment.number / 250,
-            attachment.number % 250 + 2
-        );
+        let address = format!("{}/16", address(attachment.number));
         conf["cniVersion"] = "1.0.0".into();
         conf["name"] = "bench".into();
-        conf["ipam"] = json!({ "type": self.ipam, "addresses": [{ "address": address, "gateway": "10.64.0.1" }] });
+        conf["ipam"] = json!({ "type": self.ipam, "addresses": [{ "address": address, "gateway": gateway() }] });
         conf.to_string()
     }
 
@@ -197,6 +193,16 @@ impl Chain {
         );
         answer
     }
+}
+
+/// The address of a container by its number.
+pub(crate) fn address(number: usize) -> String {
+    format!("10.64.{}.{}", number / 250, number % 250 + 2)
+}
+
+/// The bridge's address.
+pub(crate) fn gateway() -> &'static str {
+    "10.64.0.1"
 }
 
 fn kind(conf: &str) -> String {

@@ -1,7 +1,8 @@
 //! `make bench`: our chain of plugins against the Go plugins', for the same work in the same run.
 //!
 //! Every chain has a host of its own. They take turns container by container, so that whatever else the machine does
-//! falls on all of them alike; between turns everything that a call left running in the background is waited for.
+//! falls on all of them alike; between turns everything that a call left running in the background is waited for. The
+//! last row is the floor: what the same work costs without plugins.
 //! `PLUGIN_DIR` has our plugins, `REFERENCE_DIR` the Go plugins, `BENCH=quick` asks for a short run, `BENCH=masquerade` for one
 //! beside the rules of up to 5,000 containers.
 #![expect(
@@ -18,15 +19,20 @@
 )]
 
 mod chain;
+mod contender;
+mod floor;
 mod measure;
 mod memory;
 mod rules;
 mod table;
+mod trace;
 
 use std::env;
 use std::path::PathBuf;
 
 use chain::Chain;
+use contender::Contender;
+use floor::Floor;
 use measure::Bench;
 
 /// How much is measured.
@@ -36,28 +42,28 @@ struct Plan {
     levels: &'static [usize],
     /// Containers measured one after another at each level.
     samples: usize,
-    /// Rounds of sixteen containers at once at each level.
-    rounds: usize,
+    /// At each level: how many come and go at once, in how many rounds.
+    at_once: &'static [(usize, usize)],
     /// Whether the containers of a level, all but one, are rules alone.
     rules_alone: bool,
 }
 
 const FULL: Plan = Plan {
-    levels: &[1, 100, 500],
+    levels: &[1, 100, 500, 1000],
     samples: 50,
-    rounds: 5,
+    at_once: &[(16, 4), (64, 1)],
     rules_alone: false,
 };
 const QUICK: Plan = Plan {
     levels: &[1, 20],
     samples: 8,
-    rounds: 1,
+    at_once: &[(16, 1)],
     rules_alone: false,
 };
 const MASQUERADE: Plan = Plan {
     levels: &[10, 1000, 5000],
     samples: 11,
-    rounds: 0,
+    at_once: &[],
     rules_alone: true,
 };
 
@@ -72,13 +78,16 @@ fn main() {
         Ok("masquerade") => MASQUERADE,
         _ => FULL,
     };
-    let chains = [
-        Chain::ours(&ours),
-        Chain::go(&theirs, "nftables"),
-        Chain::go(&theirs, "iptables"),
-        Chain::go_bridge_alone(&theirs),
+    let mut contenders = vec![
+        Contender::Plugins(Chain::ours(&ours)),
+        Contender::Plugins(Chain::go(&theirs, "nftables")),
+        Contender::Plugins(Chain::go(&theirs, "iptables")),
+        Contender::Plugins(Chain::go_bridge_alone(&theirs)),
     ];
-    let mut bench = Bench::start(chains.to_vec());
+    if !plan.rules_alone {
+        contenders.push(Contender::Floor(Floor::new()));
+    }
+    let mut bench = Bench::start(contenders.clone());
     for level in plan.levels {
         if plan.rules_alone {
             bench.fill(1);
@@ -92,18 +101,14 @@ fn main() {
                 "{level} attached, one after another ({} samples)",
                 plan.samples
             ),
-            &chains,
+            &contenders,
             &alone,
         );
-        if plan.rounds == 0 {
-            continue;
+        for (count, rounds) in plan.at_once {
+            let together = bench.at_once(*count, *rounds);
+            let title = format!("{level} attached, {count} at once ({rounds} rounds)");
+            table::print(&title, &contenders, &together);
         }
-        let together = bench.sixteen_at_once(plan.rounds);
-        table::print(
-            &format!("{level} attached, 16 at once ({} rounds)", plan.rounds),
-            &chains,
-            &together,
-        );
     }
-    table::print_memory(&chains, &bench.memory());
+    table::print_memory(&contenders, &bench.memory());
 }

@@ -10,12 +10,14 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use plumb_tests::{Host, at_once, until};
 
-use crate::chain::{Attachment, Chain};
+use crate::chain::Attachment;
+use crate::contender::Contender;
 use crate::memory::{self, Peak};
 use crate::rules;
 
-/// How many come and go at once in the concurrent measurement.
-const AT_ONCE: usize = 16;
+/// How long the kernel is given to take down the namespaces of containers that were measured. It does so in the background,
+/// under the locks that an ADD needs.
+const TEARDOWN: Duration = Duration::from_secs(1);
 
 /// What was measured of one chain.
 #[derive(Clone, Debug, Default)]
@@ -36,33 +38,35 @@ enum Job {
     Fill(usize),
     Preload(usize),
     One,
-    Sixteen,
+    AtOnce(usize),
     Memory,
+    Tidy,
 }
 
 enum Done {
     Filled,
+    Tidied,
     Measured(Figures),
     Memory(Vec<Peak>),
 }
 
-/// One thread for each chain, which is on the chain's host.
+/// One thread for each contender, which is on the contender's host.
 pub(crate) struct Bench {
     workers: Vec<(Sender<Job>, Receiver<Done>)>,
 }
 
 impl Bench {
-    pub(crate) fn start(chains: Vec<Chain>) -> Self {
+    pub(crate) fn start(contenders: Vec<Contender>) -> Self {
         // What a plugin leaves running becomes a child of this process, and its processor time is counted here.
         set_child_subreaper(true).expect("PR_SET_CHILD_SUBREAPER");
-        let worker = |chain: Chain| {
+        let worker = |contender: Contender| {
             let (give, jobs) = mpsc::channel();
             let (done, take) = mpsc::channel();
-            thread::spawn(move || work(&chain, &jobs, &done));
+            thread::spawn(move || work(&contender, &jobs, &done));
             (give, take)
         };
         Self {
-            workers: chains.into_iter().map(worker).collect(),
+            workers: contenders.into_iter().map(worker).collect(),
         }
     }
 
@@ -80,8 +84,8 @@ impl Bench {
         self.turns(samples, || Job::One)
     }
 
-    pub(crate) fn sixteen_at_once(&mut self, rounds: usize) -> Vec<Figures> {
-        self.turns(rounds, || Job::Sixteen)
+    pub(crate) fn at_once(&mut self, count: usize, rounds: usize) -> Vec<Figures> {
+        self.turns(rounds, || Job::AtOnce(count))
     }
 
     pub(crate) fn memory(&mut self) -> Vec<Vec<Peak>> {
@@ -106,6 +110,8 @@ impl Bench {
                 }
             }
         }
+        self.each(|| Job::Tidy);
+        thread::sleep(TEARDOWN);
         all
     }
 
@@ -133,9 +139,11 @@ impl Figures {
     }
 }
 
-fn work(chain: &Chain, jobs: &Receiver<Job>, done: &Sender<Done>) {
+fn work(chain: &Contender, jobs: &Receiver<Job>, done: &Sender<Done>) {
     let host = Host::new();
+    chain.prepare(&host);
     let mut attached = 0;
+    let mut measured = Vec::new();
     for job in jobs {
         let answer = match job {
             Job::Fill(level) => {
@@ -148,18 +156,36 @@ fn work(chain: &Chain, jobs: &Receiver<Job>, done: &Sender<Done>) {
                 Done::Filled
             }
             Job::Preload(level) => {
-                rules::preload(&host, chain, attached..level);
+                if let Some(chain) = chain.chain() {
+                    rules::preload(&host, chain, attached..level);
+                }
                 attached = level;
                 works(&host, chain, attached);
                 Done::Filled
             }
-            Job::One => Done::Measured(one(&host, chain, attached)),
-            Job::Sixteen => Done::Measured(sixteen(&host, chain, attached)),
+            Job::One => {
+                let attachment = container(&host, attached + measured.len());
+                let figures = one(chain, attachment.clone());
+                measured.push(attachment.id);
+                Done::Measured(figures)
+            }
+            Job::AtOnce(count) => {
+                let waiting = (0..count).map(|index| attached + measured.len() + index);
+                let waiting: Vec<_> = waiting.map(|number| container(&host, number)).collect();
+                measured.extend(waiting.iter().map(|attachment| attachment.id.clone()));
+                Done::Measured(at_once_all(chain, &waiting))
+            }
             Job::Memory => {
                 let attachment = container(&host, attached);
-                let peaks = memory::of(chain, attachment.clone());
-                forget(&host, &attachment);
-                Done::Memory(peaks)
+                measured.push(attachment.id.clone());
+                let peaks = chain.chain().map(|chain| memory::of(chain, attachment));
+                Done::Memory(peaks.unwrap_or_default())
+            }
+            Job::Tidy => {
+                for id in measured.drain(..) {
+                    host.exec(["ip", "netns", "delete", &id]);
+                }
+                Done::Tidied
             }
         };
         done.send(answer).expect("the main thread is alive");
@@ -167,7 +193,7 @@ fn work(chain: &Chain, jobs: &Receiver<Job>, done: &Sender<Done>) {
 }
 
 /// Makes sure that what is measured does its work: a way out after ADD, nothing left after DEL.
-fn works(host: &Host, chain: &Chain, number: usize) {
+fn works(host: &Host, chain: &Contender, number: usize) {
     let container = host.container("proof");
     let mut attachment = Attachment {
         id: "proof".into(),
@@ -179,13 +205,13 @@ fn works(host: &Host, chain: &Chain, number: usize) {
     assert!(
         container.ping("10.64.0.1"),
         "{}: no answer from the gateway",
-        chain.name
+        chain.name()
     );
     chain.del(&attachment);
     assert!(
         container.link("eth0").is_none(),
         "{}: DEL left the interface",
-        chain.name
+        chain.name()
     );
     container.vanish();
 }
@@ -201,12 +227,7 @@ fn container(host: &Host, number: usize) -> Attachment {
     }
 }
 
-fn forget(host: &Host, attachment: &Attachment) {
-    host.exec(["ip", "netns", "delete", &attachment.id]);
-}
-
-fn one(host: &Host, chain: &Chain, number: usize) -> Figures {
-    let mut attachment = container(host, number);
+fn one(chain: &Contender, mut attachment: Attachment) -> Figures {
     let before = processor_time_until_quiet();
     let begun = Instant::now();
     chain.add(&mut attachment);
@@ -216,7 +237,6 @@ fn one(host: &Host, chain: &Chain, number: usize) -> Figures {
     chain.del(&attachment);
     let del = begun.elapsed();
     let cpu = processor_time_until_quiet().saturating_sub(before);
-    forget(host, &attachment);
     Figures {
         add: vec![add],
         del: vec![del],
@@ -226,13 +246,11 @@ fn one(host: &Host, chain: &Chain, number: usize) -> Figures {
     }
 }
 
-fn sixteen(host: &Host, chain: &Chain, first: usize) -> Figures {
-    let waiting: Vec<_> = (first..first + AT_ONCE)
-        .map(|number| container(host, number))
-        .collect();
+fn at_once_all(chain: &Contender, waiting: &[Attachment]) -> Figures {
+    let count = waiting.len();
     let before = processor_time_until_quiet();
     let begun = Instant::now();
-    let added = at_once(AT_ONCE, |index| {
+    let added = at_once(count, |index| {
         let mut attachment = waiting[index].clone();
         let begun = Instant::now();
         chain.add(&mut attachment);
@@ -241,27 +259,25 @@ fn sixteen(host: &Host, chain: &Chain, first: usize) -> Figures {
     let all_added = begun.elapsed();
     processor_time_until_quiet();
     let begun = Instant::now();
-    let deleted = at_once(AT_ONCE, |index| {
+    let deleted = at_once(count, |index| {
         let begun = Instant::now();
         chain.del(&added[index].1);
         begun.elapsed()
     });
     let all_deleted = begun.elapsed();
     let cpu = processor_time_until_quiet().saturating_sub(before);
-    for attachment in &waiting {
-        forget(host, attachment);
-    }
     let add = added.into_iter().map(|(time, _)| time).collect();
     Figures {
         add,
         del: deleted,
         cpu,
-        containers: AT_ONCE,
+        containers: count,
         rounds: [all_added, all_deleted],
     }
 }
 
-/// Waits until no child is left, then returns the processor time of all children so far.
+/// Waits until no child is left, then returns the processor time of all children and of this process so far: the floor's work is
+/// done by its threads, and what they do for a chain is next to nothing.
 fn processor_time_until_quiet() -> Duration {
     let quiet = until(Duration::from_secs(30), || {
         loop {
@@ -274,9 +290,12 @@ fn processor_time_until_quiet() -> Duration {
         }
     });
     assert!(quiet, "a plugin left a process that does not end");
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("getrusage");
     let time = |value: nix::sys::time::TimeVal| {
         Duration::new(value.tv_sec() as u64, value.tv_usec() as u32 * 1000)
     };
-    time(usage.user_time()) + time(usage.system_time())
+    let of = |who| {
+        let usage = getrusage(who).expect("getrusage");
+        time(usage.user_time()) + time(usage.system_time())
+    };
+    of(UsageWho::RUSAGE_CHILDREN) + of(UsageWho::RUSAGE_SELF)
 }

@@ -6,15 +6,10 @@ use std::fs;
 
 use plumb_tests::Host;
 
-use crate::chain::Chain;
+use crate::chain::{Chain, address};
 
 /// Where ours keeps what `masquerade reload` needs.
 const FILES: &str = "/var/lib/cni/masquerade";
-
-/// The address of a container by its number, as [`Chain`] gives it.
-fn address(number: usize) -> String {
-    format!("10.64.{}.{}", number / 250, number % 250 + 2)
-}
 
 /// Makes the firewall of a chain's host what it would be with containers of these numbers attached.
 pub(crate) fn preload(host: &Host, chain: &Chain, numbers: std::ops::Range<usize>) {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::chain::Chain;
+use crate::contender::Contender;
 use crate::measure::Figures;
 use crate::memory::Peak;
 
 /// One row for each chain; `x` columns are the chain's time divided by ours, the first row's.
-pub(crate) fn print(title: &str, chains: &[Chain], figures: &[Figures]) {
+pub(crate) fn print(title: &str, chains: &[Contender], figures: &[Figures]) {
     println!("\n{title}; ms, x = times ours\n");
     println!(
         "| chain           |  ADD p50 |    x |  ADD p99 |    x |  DEL p50 |    x |  DEL p99 |    x |  CPU/container |    x | ADDs/s | DELs/s |"
@@ -25,7 +25,7 @@ pub(crate) fn print(title: &str, chains: &[Chain], figures: &[Figures]) {
         let [adds, dels] = figures.rounds.map(per_second);
         println!(
             "| {:15} | {} | {adds:6.1} | {dels:6.1} |",
-            chain.name,
+            chain.name(),
             cells.join(" | ")
         );
     }
@@ -52,7 +52,7 @@ fn percentile(times: &[Duration], percent: usize) -> Duration {
 }
 
 /// The programs of each chain by their largest process.
-pub(crate) fn print_memory(chains: &[Chain], peaks: &[Vec<Peak>]) {
+pub(crate) fn print_memory(chains: &[Contender], peaks: &[Vec<Peak>]) {
     println!(
         "\nPeak resident memory (VmHWM) of the largest process of each program, kB, and size of the plugin files\n"
     );
@@ -61,6 +61,9 @@ pub(crate) fn print_memory(chains: &[Chain], peaks: &[Vec<Peak>]) {
     let largest = |peaks: &[Peak]| peaks.first().map_or(0, |peak| peak.kilobytes);
     let ours = largest(&peaks[0]);
     for (chain, peaks) in chains.iter().zip(peaks) {
+        let Some(chain) = chain.chain() else {
+            continue;
+        };
         let programs: Vec<_> = peaks
             .iter()
             .map(|peak| format!("{} {}", peak.program, peak.kilobytes))
