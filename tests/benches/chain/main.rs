@@ -4,7 +4,7 @@
 //! falls on all of them alike; between turns everything that a call left running in the background is waited for. The
 //! last row is the floor: what the same work costs without plugins.
 //! `PLUGIN_DIR` has our plugins, `REFERENCE_DIR` the Go plugins, `BENCH=quick` asks for a short run, `BENCH=masquerade` for one
-//! beside the rules of up to 5,000 containers.
+//! beside the rules of up to 5,000 containers, `BENCH=functions` for the order of functions in the plugins instead of figures.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,6 +21,7 @@
 mod chain;
 mod contender;
 mod floor;
+mod functions;
 mod measure;
 mod memory;
 mod rules;
@@ -73,6 +74,12 @@ fn main() {
         path.unwrap_or_else(|| panic!("{variable} names no directory of plugins: run `make bench`"))
     };
     let (ours, theirs) = (directory("PLUGIN_DIR"), directory("REFERENCE_DIR"));
+    if env::var("BENCH").as_deref() == Ok("functions") {
+        let mut bench = Bench::start(vec![Contender::Plugins(Chain::ours(&ours))]);
+        bench.fill(1);
+        bench.write_order();
+        return;
+    }
     let plan = match env::var("BENCH").as_deref() {
         Ok("quick") => QUICK,
         Ok("masquerade") => MASQUERADE,

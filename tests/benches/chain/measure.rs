@@ -1,5 +1,6 @@
 //! Chains on hosts of their own, taking turns.
 
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use plumb_tests::{Host, at_once, until};
 use crate::chain::Attachment;
 use crate::contender::Contender;
 use crate::memory::{self, Peak};
-use crate::rules;
+use crate::{functions, rules};
 
 /// How long the kernel is given to take down the namespaces of containers that were measured. It does so in the background,
 /// under the locks that an ADD needs.
@@ -40,6 +41,7 @@ enum Job {
     One,
     AtOnce(usize),
     Memory,
+    Order,
     Tidy,
 }
 
@@ -99,6 +101,11 @@ impl Bench {
                 }
             })
             .collect()
+    }
+
+    /// Writes down which functions the plugins execute.
+    pub(crate) fn write_order(&mut self) {
+        self.each(|| Job::Order);
     }
 
     fn turns(&mut self, turns: usize, job: impl Fn() -> Job) -> Vec<Figures> {
@@ -180,6 +187,15 @@ fn work(chain: &Contender, jobs: &Receiver<Job>, done: &Sender<Done>) {
                 measured.push(attachment.id.clone());
                 let peaks = chain.chain().map(|chain| memory::of(chain, attachment));
                 Done::Memory(peaks.unwrap_or_default())
+            }
+            Job::Order => {
+                let attachment = container(&host, attached);
+                measured.push(attachment.id.clone());
+                let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+                if let Some(chain) = chain.chain() {
+                    functions::write_order(chain, attachment, &plugins);
+                }
+                Done::Filled
             }
             Job::Tidy => {
                 for id in measured.drain(..) {
