@@ -184,16 +184,17 @@ fn release(config: &Config, network: &NetworkName, going: &Going<'_>) -> Result<
         Some(mut nft) => {
             // Not without: once the rules are gone nothing tells what the zone had of them.
             let left = leave_zone(&mut nft, config, network, going)?;
+            // Nor without this: the rules keep 127.0.0.0/8 closed, and say that it was opened.
             let unpublished =
-                publish::release(&mut nft, network, going, &published_by(config, going));
+                publish::release(&mut nft, network, going, &published_by(config, going))?;
             let released = release::release(&mut nft, network, going);
             let left = match left {
                 Some((zone, leaving)) => come_back(&mut nft, zone, &leaving, network),
                 None => Ok(()),
             };
-            let deleted = unpublished.as_ref().is_ok_and(|ports| ports.deleted)
-                || released.as_ref().is_ok_and(|released| released.deleted);
-            let settled = unpublished.and_then(|ports| ports.settle(&mut nft));
+            let deleted =
+                unpublished.deleted || released.as_ref().is_ok_and(|released| released.deleted);
+            let settled = unpublished.settle(&mut nft);
             if deleted {
                 nft.close_after_deletion();
             }
@@ -207,7 +208,7 @@ fn release(config: &Config, network: &NetworkName, going: &Going<'_>) -> Result<
         && let Some(mut nft) = nftables()?
     {
         // What is published there still needs it.
-        localhost::reopen(&mut nft, &legacy.closed).step(|| "read the firewall")?;
+        localhost::reopen(&mut nft, &legacy.closed)?;
     }
     Ok(released? && legacy.all_gone)
 }

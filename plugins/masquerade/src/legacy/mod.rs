@@ -184,7 +184,7 @@ pub(crate) fn detach(network: &NetworkName, going: &Going<'_>) -> Result<Detache
             desired::detach(saved, network, goes);
             // First this and then the rules, so that nothing is left open, whenever this process ends.
             for interface in before.difference(&published::opened(saved)) {
-                localhost::set_to(interface, "0");
+                localhost::set_to(interface, "0")?;
                 closed.borrow_mut().insert(interface.clone());
             }
             Ok(())
@@ -193,7 +193,7 @@ pub(crate) fn detach(network: &NetworkName, going: &Going<'_>) -> Result<Detache
         all_gone &= !desired::is_there(&saved);
         // What is published in nftables may have closed it.
         for interface in published::opened(&saved) {
-            localhost::set_to(&interface, "1");
+            localhost::set_to(&interface, "1")?;
         }
     }
     Ok(Detached {

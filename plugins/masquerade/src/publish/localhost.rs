@@ -67,18 +67,27 @@ fn opened(nft: &mut Nft) -> Result<BTreeMap<String, Vec<String>>, netlink::Error
 
 /// Switches it off where nothing will be published any more once these attachments are gone: first this and then their rules,
 /// so that nothing is left open, whenever this process ends. Which interfaces that were.
-pub(super) fn close(nft: &mut Nft, going: &Going<'_>) -> Result<BTreeSet<String>, netlink::Error> {
+///
+/// # Errors
+/// What the kernel refused: then the rules have to stay, by which it is known what is open, and nobody gets in.
+pub(super) fn close(nft: &mut Nft, going: &Going<'_>) -> Result<BTreeSet<String>, Error> {
+    let step = || "read the firewall";
     let keys = KeyKind::Address(Family::V4);
     let stays = |element: &Element| !element.leaving && !going.includes(element);
     let mut closed = BTreeSet::new();
-    for (interface, sets) in opened(nft)? {
+    for (interface, sets) in opened(nft).step(step)? {
         let mut used = false;
         for set in &sets {
-            used |= Nft::some_elements(&table(), set, keys)?.iter().any(stays)
-                || nft.elements(&table(), set, keys)?.iter().any(stays);
+            let some = Nft::some_elements(&table(), set, keys).step(step)?;
+            used |= some.iter().any(stays)
+                || nft
+                    .elements(&table(), set, keys)
+                    .step(step)?
+                    .iter()
+                    .any(stays);
         }
         if !used {
-            set_to(&interface, "0");
+            set_to(&interface, "0")?;
             closed.insert(interface);
         }
     }
@@ -86,22 +95,27 @@ pub(super) fn close(nft: &mut Nft, going: &Going<'_>) -> Result<BTreeSet<String>
 }
 
 /// Switches it on again where somebody has come in between.
-pub(crate) fn reopen(nft: &mut Nft, closed: &BTreeSet<String>) -> Result<(), netlink::Error> {
+pub(crate) fn reopen(nft: &mut Nft, closed: &BTreeSet<String>) -> Result<(), Error> {
     if closed.is_empty() {
         return Ok(());
     }
-    for interface in opened(nft)?.into_keys() {
+    let opened = opened(nft).step(|| "read the firewall")?;
+    for interface in opened.into_keys() {
         if closed.contains(&interface) {
-            set_to(&interface, "1");
+            set_to(&interface, "1")?;
         }
     }
     Ok(())
 }
 
 /// An interface that is gone has taken it along.
-pub(crate) fn set_to(interface: &str, value: &str) {
+pub(crate) fn set_to(interface: &str, value: &str) -> Result<(), Error> {
     let name = parameter(interface);
-    if let Err(error) = sysctl::set(&name, value) {
-        log::warning(format_args!("set {name} to {value}: {error}"));
+    match sysctl::set(&name, value).step(|| format!("set {name} to {value}"))? {
+        Outcome::Changed { .. } | Outcome::Already | Outcome::Absent => {}
+        Outcome::ReadOnly => {
+            log::warning(format_args!("set {name} to {value}: it cannot be written"));
+        }
     }
+    Ok(())
 }

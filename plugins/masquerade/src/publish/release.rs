@@ -26,7 +26,7 @@ pub struct Unpublished {
 impl Unpublished {
     /// To be called when the attachments' rules are gone.
     pub fn settle(&self, nft: &mut Nft) -> Result<(), Error> {
-        localhost::reopen(nft, &self.closed).step(|| "read the firewall")
+        localhost::reopen(nft, &self.closed)
     }
 }
 
@@ -86,7 +86,7 @@ pub fn release(
     }
     let mut unpublished = Unpublished {
         deleted: false,
-        closed: localhost::close(nft, going).step(|| "read the firewall")?,
+        closed: localhost::close(nft, going)?,
     };
     let mut last = None;
     for _ in 0..ATTEMPTS {
