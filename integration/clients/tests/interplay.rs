@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plumb_clients::{DIRECTORY, install, install_ours, reference};
 use plumb_lab::runtime::{Attachment, Cache, NetworkList, Runtime};
-use plumb_tests::{Container, Host, Process, Value, json, until};
+use plumb_tests::{Container, Host, Plugin, Process, Value, json, until};
 
 const MAINS: [&str; 2] = ["bridge-attach", "bridge"];
 const CHAINED: [&str; 5] = ["masquerade", "firewall", "portmap", "tuning", "bandwidth"];
@@ -205,6 +205,34 @@ fn with_static_addresses() {
     ] {
         mixed(&host, main, ipam, &chains());
     }
+}
+
+/// The way back: what ours attached is taken down by the Go plugin, but for the rules of ours, which our GC removes.
+#[test]
+fn the_go_plugin_takes_down_what_ours_attached() {
+    let host = host();
+    let container = host.container("c1");
+    let before = host.state();
+    let conf = json!({
+        "cniVersion": "1.1.0", "name": "mixed", "type": "bridge-attach", "bridge": "mix0", "isGateway": true,
+        "macspoofchk": true, "ipam": ipam("static"),
+    });
+    let ours = host.plugin("bridge-attach").path(DIRECTORY);
+    let result = ours.add(&container, &conf).succeeds();
+    let mut theirs = conf.clone();
+    theirs["type"] = json!("bridge");
+    let go = Plugin::of(&reference(), "bridge")
+        .path(DIRECTORY)
+        .previous(&result);
+    go.check(&container, &theirs).succeeds();
+    go.del(&container, &theirs).succeeds();
+    assert!(container.link("eth0").is_none());
+    assert_eq!(host.links().len(), 2, "lo and the bridge");
+    assert!(host.ruleset().contains("mixed/c1/eth0"));
+    ours.valid([]).gc(&conf).succeeds();
+    assert!(until(Duration::from_secs(3), || host.ruleset().is_empty()));
+    host.sh("ip link del mix0; sysctl -qw net.ipv4.ip_forward=0");
+    host.assert_unchanged_since(&before);
 }
 
 #[test]

@@ -206,3 +206,35 @@ fn a_segment_over_two_hosts() {
     host.assert_unchanged_since(&before);
     second.assert_unchanged_since(&there);
 }
+
+/// Where the network between the hosts has multicast, nobody has to be named.
+#[test]
+fn a_segment_over_a_multicast_group() {
+    let (host, _ipam) = host();
+    let second = host.container("second");
+    host.sh("ip link add u0 type veth peer name u0 netns second");
+    host.sh("ip addr add 192.0.2.1/24 dev u0; ip link set u0 up");
+    second.sh("ip addr add 192.0.2.2/24 dev u0; ip link set u0 up");
+    assert!(until(SOON, || host.ping("192.0.2.2")));
+    let segment = json!({ "vni": 43, "group": "239.1.1.43", "port": 8472, "device": "u0" });
+    let conf = flat(json!({ "uplink": { "vxlan": segment } }));
+    let (before, there) = (host.state(), second.state());
+    let (c1, result) = attached(&host, "c1", &conf);
+    let c2 = host.container("c2");
+    let call = plugin(&host);
+    second.run(|| call.add(&c2, &conf)).succeeds();
+    let links = host.links();
+    let is_vxlan = |link: &&Value| link["linkinfo"]["info_kind"] == "vxlan";
+    let data = &links.iter().find(is_vxlan).unwrap()["linkinfo"]["info_data"];
+    assert_eq!((&data["id"], &data["port"]), (&json!(43), &json!(8472)));
+    assert_eq!(
+        (&data["group"], &data["link"]),
+        (&json!("239.1.1.43"), &json!("u0"))
+    );
+    assert!(until(SOON, || c1.ping("10.1.0.3") && c2.ping("fd01::2")));
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+    second.run(|| call.del(&c2, &conf)).succeeds();
+    plugin(&host).del(&c1, &conf).succeeds();
+    host.assert_unchanged_since(&before);
+    second.assert_unchanged_since(&there);
+}

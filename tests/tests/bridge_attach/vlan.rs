@@ -118,6 +118,18 @@ mod stock {
     }
 
     #[test]
+    fn a_bridge_knows_the_tags_of_its_protocol() {
+        let (host, _ipam) = host();
+        let conf = |protocol: &str| layer2(json!({ "vlan": 7, "vlanProtocol": protocol }));
+        let (c1, result) = attached(&host, "c1", &conf("802.1ad"));
+        let bridge = host.link("br0").unwrap();
+        assert_eq!(bridge["linkinfo"]["info_data"]["vlan_protocol"], "802.1ad");
+        let check = |conf: Value| plugin(&host).previous(&result).check(&c1, conf);
+        check(conf("802.1ad")).succeeds();
+        check(conf("802.1Q")).fails_with(102, "vlanProtocol of br0: expected 802.1Q");
+    }
+
+    #[test]
     fn a_trunk_has_ranges_and_an_untagged_vlan() {
         let (host, _ipam) = host();
         let trunk =
