@@ -48,6 +48,18 @@ impl Rtnl {
         but: Option<u32>,
     ) -> Result<(), Error> {
         let found = self.default_routes(family, but)?;
+        // Whoever was killed while a route changed has left it twice.
+        let is_twice = |body: &Vec<u8>| {
+            found.iter().any(|other| {
+                metric(other) < metric(body)
+                    && own(other) == own(body)
+                    && with_metric(other, 0) == with_metric(body, 0)
+            })
+        };
+        let (twice, found): (Vec<_>, Vec<_>) = found.iter().cloned().partition(is_twice);
+        for body in &twice {
+            self.remove(body)?;
+        }
         let (serving, mut back): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|body| level(body) == 0);
         let Some(lowest) = back.iter().map(|body| level(body)).min() else {
@@ -84,11 +96,16 @@ impl Rtnl {
     fn shift(&mut self, body: &[u8], new: u32) -> Result<(), Error> {
         let doing = format!("change the metric of a default route to {new}");
         let add: Request<Rtnetlink> =
-            Request::raw(&doing, libc::RTM_NEWROUTE, with_metric(body, new));
-        let gone = with_metric(body, metric(body));
-        let delete: Request<Rtnetlink> = Request::raw(&doing, libc::RTM_DELROUTE, gone);
+            Request::raw(doing, libc::RTM_NEWROUTE, with_metric(body, new));
         // Beside one of the same metric, which may be about to go.
         self.execute(add.with(NLM_F_CREATE | NLM_F_APPEND).tolerate(libc::EEXIST))?;
+        self.remove(body)
+    }
+
+    fn remove(&mut self, body: &[u8]) -> Result<(), Error> {
+        let gone = with_metric(body, metric(body));
+        let delete: Request<Rtnetlink> =
+            Request::raw("delete a default route", libc::RTM_DELROUTE, gone);
         self.execute(delete.tolerate(libc::ESRCH))
     }
 }

@@ -215,3 +215,21 @@ fn default_routes_that_were_replaced_twice_return_one_after_the_other() {
     calls[1].del(&c1, &confs[1]).succeeds();
     c1.assert_unchanged_since(&one);
 }
+
+/// As an ADD, or a DEL, leaves it that is killed while the route changes.
+#[test]
+fn a_default_route_that_is_there_twice_is_there_once_after_del() {
+    let (host, ipam) = host();
+    gives(&ipam, "c1", 1);
+    let (c1, _) = attached(
+        &host,
+        "c1",
+        &layer3(json!({ "isDefaultGateway": true, "ipForward": false })),
+    );
+    let before = c1.state();
+    c1.sh("ip route add default via 10.1.0.1 metric 1048576");
+    c1.sh("ip -6 route add default via fd01::1 dev eth0 metric 1049600");
+    let conf = network(2, json!({ "rules": [], "replaceDefaultRoute": true }));
+    plugin(&host).ifname("eth1").del(&c1, &conf).succeeds();
+    c1.assert_unchanged_since(&before);
+}
