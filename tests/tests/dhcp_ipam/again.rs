@@ -52,7 +52,7 @@ fn rebooted(family: &Family, question: &str) {
         "{}",
         server.output()
     );
-    assert_eq!((family.leases)().len(), 1);
+    (family.until_leases)(1);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn killed_while_it_asks(family: &Family, states: [&[&str]; 2]) {
         let server = (family.serve)(&world);
         let daemon = world.daemon();
         let result = plugin.add(&c1, &conf).succeeds();
-        assert_eq!((family.leases)().len(), 1, "{:?}", (family.leases)());
+        (family.until_leases)(1);
         if let Some(first) = first.replace(addresses(&result)) {
             assert_eq!(first, addresses(&result));
         }

@@ -16,8 +16,7 @@ pub(crate) struct Family {
     pub(crate) listed: fn(&World, &str) -> Value,
     /// The addresses of `eth0` that are of this family and more than the link's.
     pub(crate) found: fn(&Container) -> Vec<String>,
-    /// dnsmasq's leases, and waiting for so many.
-    pub(crate) leases: fn() -> Vec<String>,
+    /// Waits until dnsmasq has so many leases.
     pub(crate) until_leases: fn(usize),
     /// The address of the container `server`.
     pub(crate) server: &'static str,
@@ -31,7 +30,6 @@ pub(crate) const V4: Family = Family {
     keys: || json!({ "startDaemon": false }),
     listed: World::listed,
     found: world::v4,
-    leases: world::leases,
     until_leases: world::until_leases,
     server: "10.240.0.1",
     dhcpd: "-4",
@@ -47,7 +45,6 @@ pub(crate) const V6: Family = Family {
     },
     listed: World::listed6,
     found: world6::v6,
-    leases: world6::leases6,
     until_leases: world6::until_leases6,
     server: "fd00:240::1",
     dhcpd: "-6",

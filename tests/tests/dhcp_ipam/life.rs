@@ -71,7 +71,7 @@ fn a_repeated_add_has_the_same_lease() {
     let conf = alone(json!({}));
     let first = world.plugin().add(&c1, &conf).succeeds();
     assert_eq!(world.plugin().add(&c1, &conf).succeeds(), first);
-    assert_eq!(leases().len(), 1);
+    until_leases(1);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn two_adds_at_once_have_one_lease() {
         results.iter().all(|result| *result == results[0]),
         "{results:?}"
     );
-    assert_eq!(leases().len(), 1);
+    until_leases(1);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn thirty_two_containers_at_once_without_a_daemon_have_a_lease_each() {
     given.sort();
     given.dedup();
     assert_eq!(given.len(), 32);
-    assert_eq!(leases().len(), 32);
+    until_leases(32);
     // One daemon, with one thread.
     let status = fs::read_to_string(format!("/proc/{}/status", OnDemand::pid().unwrap())).unwrap();
     assert!(status.contains("Threads:\t1\n"), "{status}");

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use plumb_tests::{Container, Value, json, until};
 
 use crate::world::{OnDemand, SOON, World, alone, bridged};
-use crate::world6::{addresses, leases6, until_leases6, v6};
+use crate::world6::{addresses, until_leases6, v6};
 
 /// Seconds for which the kernel has a container's address.
 pub(crate) fn valid(container: &Container, address: &str) -> Option<u64> {
@@ -94,7 +94,7 @@ fn a_repeated_add_has_the_same_lease() {
     let conf = alone(dhcp());
     let first = world.plugin().add(&c1, &conf).succeeds();
     assert_eq!(world.plugin().add(&c1, &conf).succeeds(), first);
-    assert_eq!(leases6().len(), 1);
+    until_leases6(1);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_container_that_comes_back_elsewhere_asks_whether_its_lease_still_holds() {
     dnsmasq.until_output_has("DHCPCONFIRM", SOON);
     assert_eq!(addresses(&again), addresses(&first));
     assert!(c1.reaches("fd00:240::1"));
-    assert_eq!(leases6().len(), 1);
+    until_leases6(1);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn without_a_daemon_del_leaves_word_and_the_next_one_gives_the_lease_back() {
     world.plugin().add(&c1, &conf).succeeds();
     drop(daemon);
     world.plugin().del(&c1, &conf).succeeds();
-    assert_eq!(leases6().len(), 1);
+    until_leases6(1);
     let _daemon = world.daemon();
     until_leases6(0);
 }
