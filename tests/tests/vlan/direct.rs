@@ -215,26 +215,6 @@ fn dns_replaces_what_the_ipam_plugin_says_only_where_it_is_given() {
 }
 
 #[test]
-fn older_versions_of_the_specification_get_their_form() {
-    let world = World::new();
-    world
-        .ipam
-        .gives("c1", json!({ "ips": [{ "address": "10.1.0.2/24" }] }));
-    let c1 = world.container("c1");
-    for version in ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"] {
-        let conf = on_nic(json!({ "vlanId": 5, "cniVersion": version }));
-        let result = world.plugin().add(&c1, &conf).succeeds();
-        let address = if version < "0.3.0" {
-            &result["ip4"]["ip"]
-        } else {
-            &result["ips"][0]["address"]
-        };
-        assert_eq!(address, "10.1.0.2/24", "{version}");
-        world.del(&c1, &conf);
-    }
-}
-
-#[test]
 fn a_master_without_carrier_is_good_enough() {
     let world = World::new();
     world.switch.sh("ip link set port down");

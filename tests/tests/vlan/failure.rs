@@ -58,8 +58,14 @@ fn failures() -> [(&'static str, Value, &'static str, u32, &'static str); 7] {
 
 #[track_caller]
 fn leave_no_trace(world: &World, conf: &Value) {
-    let (before, links) = (world.state(), world.others());
+    let before = world.state();
     for (number, (does, gives, ipam, code, words)) in failures().into_iter().enumerate() {
+        // For which kernels before 6.14 want a passing name.
+        let clashes = number % 2 == 1;
+        if clashes {
+            world.sh("ip link add eth0 type dummy");
+        }
+        let links = world.others();
         let name = format!("x{number}");
         let container = world.container(&name);
         world.ipam.gives(&name, gives);
@@ -74,6 +80,9 @@ fn leave_no_trace(world: &World, conf: &Value) {
         assert_eq!(world.ipam.calls()[calls..], told, "{words}");
         assert_eq!(world.others(), links, "{words}");
         assert!(code == 3 || container.links().len() == 1, "{words}");
+        if clashes {
+            world.sh("ip link del eth0");
+        }
     }
     world.assert_unchanged_since(&before);
 }

@@ -25,6 +25,8 @@ mod gone;
 mod shared;
 #[cfg(feature = "stock-kernel")]
 mod tags;
+#[cfg(feature = "stock-kernel")]
+mod upstream;
 
 use std::ops::Deref;
 use std::time::Duration;

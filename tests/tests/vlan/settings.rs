@@ -117,6 +117,18 @@ fn what_the_kernel_lacks_is_named_with_its_module() {
     } else {
         world.plugin().status(&conf).fails_with(50, "8021q");
         world.fails_without_a_trace("c1", &conf, 2, "8021q");
+        // And loads none.
+        let calls = "/run/calls";
+        let trace = "trace=execve,init_module,finit_module";
+        let strace = ["strace", "-f", "-qq", "-e", trace, "-o", calls];
+        let c2 = world.container("c2");
+        let plugin = world.plugin().under(strace);
+        plugin.add(&c2, &conf).fails_with(2, "8021q");
+        let calls = std::fs::read_to_string(calls).unwrap();
+        assert!(calls.contains("vlan"), "{calls}");
+        for word in ["modprobe", "init_module"] {
+            assert!(!calls.contains(word), "{calls}");
+        }
     }
 }
 

@@ -23,9 +23,11 @@ fn containers_of_one_vlan_reach_each_other_and_not_the_neighbour_vlan() {
     let world = World::new();
     let _end = world.far_end(5);
     let (c1, result) = world.attached("c1", &shared(5));
+    let capture = world.capture("nic", "vlan");
     let (c2, _) = world.attached("c2", &shared(5));
+    capture.until_seen("10.1.0.3 tell 10.1.0.3", SOON);
+    capture.until_seen("neighbor advertisement, tgt is fd01::3", SOON);
     let (c3, _) = world.attached("c3", &shared(6));
-    let capture = world.capture("nic", "vlan and icmp");
     assert!(c1.ping("10.1.0.3") && c1.ping("fd01::3"));
     assert!(c1.ping("10.1.0.100") && c2.ping("10.1.0.100"));
     capture.until_seen(
