@@ -326,3 +326,53 @@ fn networks_that_share_a_bridge_do_not_take_each_others_rules() {
     gone(&world.host, "one/c1");
     assert!(seen(&c2, &world.internet, INTERNET[0]).is_some());
 }
+
+/// What kube-proxy writes into the filter table, and again whenever something changes.
+const KUBE_PROXY: &str = "\
+*filter
+:KUBE-FORWARD - [0:0]
+-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
+-A KUBE-FORWARD -m comment --comment \"kubernetes forwarding rules\" -m mark --mark 0x4000/0x4000 -j ACCEPT
+-A KUBE-FORWARD -m comment --comment \"kubernetes forwarding conntrack rule\" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+COMMIT
+";
+
+#[test]
+fn a_node_with_kube_proxy_lets_the_network_through() {
+    let world = World::new();
+    nf_call(&world.host, true);
+    let jump = "-I FORWARD -m comment --comment \"kubernetes forwarding rules\" -j KUBE-FORWARD";
+    for family in ["iptables", "ip6tables"] {
+        let restore = format!("{family}-restore");
+        world.host.feed([&restore, "--noflush"], KUBE_PROXY);
+        world
+            .host
+            .sh(&format!("{family} -P FORWARD DROP; {family} {jump}"));
+    }
+    let (c1, result) = world.with_container("c1");
+    world.add(&c1, &result, json!({})).succeeds();
+    for round in 0..2 {
+        for (outside, uplink) in INTERNET.into_iter().zip(UPLINK) {
+            let seen = seen(&c1, &world.internet, outside);
+            assert_eq!(seen.as_deref(), Some(uplink), "{round}");
+        }
+        kept_out(&world.internet, &c1, "10.77.0.2");
+        kept_out(&world.internet, &c1, "fd77::2");
+        // It begins anew, and puts its jump first.
+        for family in ["iptables", "ip6tables"] {
+            let restore = format!("{family}-restore");
+            world.host.feed([&restore, "--noflush"], KUBE_PROXY);
+            world
+                .host
+                .sh(&format!("{family} -D{}; {family} {jump}", &jump[2..]));
+        }
+        let check = world.plugin().previous(&result);
+        check.check(&c1, conf("masquerade", json!({}))).succeeds();
+    }
+    world.del(&c1).succeeds();
+    let listed = world.host.exec(["iptables", "-S"]);
+    assert!(
+        !listed.contains("PLUMB") && listed.contains("KUBE-FORWARD"),
+        "{listed}"
+    );
+}
