@@ -22,6 +22,8 @@ mod reach;
 mod reference;
 mod reload;
 mod routers;
+#[cfg(feature = "stock-kernel")]
+mod sctp;
 mod settings;
 mod sources;
 mod translation;
