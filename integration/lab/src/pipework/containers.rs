@@ -1,7 +1,6 @@
 //! Guests that a container runtime knows: docker, podman, containerd (nerdctl, ctr), CRI pods and LXC, each asked by its
 //! socket or its command line, whichever is there. All are asked at the same time: one name in two of them is an error.
 
-use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::docker::docker;
 use super::guest::{Found, as_id, identity};
 use crate::topology::{At, Error, search_path};
 
@@ -23,7 +23,7 @@ const CONTAINERD: &str = "/run/containerd/containerd.sock";
 const CRI: [&str; 3] = [CONTAINERD, "/run/crio/crio.sock", "/run/cri-dockerd.sock"];
 
 /// What a runtime said of a name.
-enum Answer {
+pub(super) enum Answer {
     /// It is not there to be asked.
     Absent,
     /// It does not know the name; what it said, if that may be another reason.
@@ -157,49 +157,8 @@ fn found(kind: &str, name: &str, answer: Answer) -> Result<Result<Found, Option<
     })
 }
 
-/// By docker's socket, which `DOCKER_HOST` may name, else by its command.
-fn docker(name: &str) -> Answer {
-    let socket = match std::env::var("DOCKER_HOST") {
-        Ok(host) => host.strip_prefix("unix://").map(PathBuf::from),
-        Err(_) => Some("/var/run/docker.sock".into()),
-    };
-    if let Some(stream) = socket.and_then(|path| UnixStream::connect(path).ok())
-        && let Some(answer) = ask_socket(stream, name)
-    {
-        return answer;
-    }
-    inspect("docker", &["inspect", "--type", "container"], name)
-}
-
-/// Docker's API: `GET /containers/NAME/json`. `None` where it does not answer as one.
-fn ask_socket(mut stream: UnixStream, name: &str) -> Option<Answer> {
-    let plain = |each: char| each.is_ascii_alphanumeric() || "_.-".contains(each);
-    if !name.chars().all(plain) {
-        return Some(Answer::Unknown(None));
-    }
-    let patience = Some(Duration::from_secs(10));
-    stream.set_read_timeout(patience).ok()?;
-    // The older version of the protocol: the answer ends with the connection, and is not cut into chunks.
-    let request = format!("GET /containers/{name}/json HTTP/1.0\r\nHost: docker\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split_whitespace().nth(1)?;
-    let body: Value = serde_json::from_str(body).ok()?;
-    match status {
-        "200" => process(&body),
-        "404" => Some(Answer::Unknown(None)),
-        _ => Some(Answer::Unknown(
-            body.get("message")
-                .and_then(Value::as_str)
-                .map(str::to_owned),
-        )),
-    }
-}
-
 /// The process and the id in what docker, podman and nerdctl say of a container.
-fn process(container: &Value) -> Option<Answer> {
+pub(super) fn process(container: &Value) -> Option<Answer> {
     Some(Answer::Process {
         pid: container.pointer("/State/Pid")?.as_u64()?,
         id: container.get("Id")?.as_str()?.to_owned(),
@@ -215,7 +174,7 @@ fn nerdctl(name: &str) -> Answer {
 }
 
 /// What the command of a runtime that talks as docker's says.
-fn inspect(program: &str, words: &[&str], name: &str) -> Answer {
+pub(super) fn inspect(program: &str, words: &[&str], name: &str) -> Answer {
     let words = [words, &[name]].concat();
     let said = match run(program, &words) {
         Ran::Absent => return Answer::Absent,

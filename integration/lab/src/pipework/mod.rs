@@ -15,6 +15,7 @@ mod cli;
 mod conflist;
 mod containers;
 mod dhcp;
+mod docker;
 mod guest;
 mod host;
 mod inside;

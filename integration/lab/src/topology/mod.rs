@@ -27,6 +27,7 @@ mod picture;
 mod process;
 mod read;
 mod read_checks;
+mod read_nodes;
 mod reader;
 mod report;
 mod setgroups;
