@@ -29,7 +29,7 @@ pub use service::{
 use world::World;
 
 /// How many points of a case are tried where nothing else is said: in an emulated machine a point takes seconds.
-const FEW: usize = if EMULATED { 2 } else { 10 };
+const FEW: usize = if EMULATED { 2 } else { 6 };
 
 /// Whether the tests are made for the virtual machine.
 const EMULATED: bool = cfg!(feature = "stock-kernel");
