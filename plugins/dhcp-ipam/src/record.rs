@@ -326,6 +326,27 @@ pub(crate) fn read_versioned<T>(
     record.ok_or_else(|| Error::new(Code::Decode, "is not complete"))
 }
 
+/// When it is in this boot that something began at `then`, in seconds since 1970 as `wall` is now. A moment before this boot
+/// has no number in it: the boot stands for it, and how many seconds it was before that.
+pub(crate) fn in_this_boot(then: u64, wall: u64, now: Time) -> (Time, u64) {
+    let age = wall.saturating_sub(then);
+    match now.millis().checked_sub(age.saturating_mul(1000)) {
+        Some(since) => (Time::from_millis(since), 0),
+        None => (
+            Time::from_millis(0),
+            age.saturating_sub(now.millis() / 1000),
+        ),
+    }
+}
+
+/// What is left of a lifetime in seconds, which may have no end (`u32::MAX`).
+pub(crate) fn left(seconds: u32, lost: u64) -> u32 {
+    match seconds {
+        u32::MAX => u32::MAX,
+        _ => u32::try_from(u64::from(seconds).saturating_sub(lost)).unwrap_or(0),
+    }
+}
+
 impl Kept for Record {
     const SUFFIX: &str = ".json";
 
@@ -363,16 +384,10 @@ impl Kept for Record {
         if self.place.boot == boot {
             return;
         }
-        // A moment before this boot has no number in it: what is left of the lease then counts from boot.
-        let age = wall.saturating_sub(self.wall);
-        let since = now.millis().checked_sub(age.saturating_mul(1000));
-        self.lease.since = Time::from_millis(since.unwrap_or(0));
-        if since.is_none() && self.lease.terms.seconds != u32::MAX {
-            let lost = age.saturating_sub(now.millis() / 1000);
-            let left = u64::from(self.lease.terms.seconds).saturating_sub(lost);
-            let terms = Rc::make_mut(&mut self.lease.terms);
-            terms.seconds = u32::try_from(left).unwrap_or(0);
-        }
+        let (since, lost) = in_this_boot(self.wall, wall, now);
+        self.lease.since = since;
+        let terms = Rc::make_mut(&mut self.lease.terms);
+        terms.seconds = left(terms.seconds, lost);
     }
 }
 

@@ -298,21 +298,11 @@ impl Kept for Record6 {
         if self.place.boot == boot {
             return;
         }
-        let age = wall.saturating_sub(self.wall);
-        let since = now.millis().checked_sub(age.saturating_mul(1000));
-        self.lease.since = Time::from_millis(since.unwrap_or(0));
-        if since.is_some() {
-            return;
-        }
-        // A moment before this boot has no number in it: what is left then counts from boot.
-        let lost = age.saturating_sub(now.millis() / 1000);
-        let left = |seconds: u32| match seconds {
-            u32::MAX => u32::MAX,
-            _ => u32::try_from(u64::from(seconds).saturating_sub(lost)).unwrap_or(0),
-        };
+        let (since, lost) = record::in_this_boot(self.wall, wall, now);
+        self.lease.since = since;
         let shorten = |span: &mut Span| {
-            span.preferred = left(span.preferred);
-            span.valid = left(span.valid);
+            span.preferred = record::left(span.preferred, lost);
+            span.valid = record::left(span.valid, lost);
         };
         let terms = &mut self.lease.terms;
         if let Some((_, span)) = &mut terms.address {

@@ -2,14 +2,25 @@
 
 use super::*;
 
+/// A client that has been granted an address at once, and asks for two seconds whether somebody has it.
+fn probing() -> TestClient {
+    let policy = Policy {
+        probe: Duration::from_secs(2),
+        ..policy()
+    };
+    let mut client = Client6::start(identity(), policy, random(), at(0));
+    outputs(&mut client);
+    let granted = Reply {
+        rapid_commit: true,
+        ..reply(&client, Kind::Reply)
+    };
+    take(&mut client, &granted, 0);
+    client
+}
+
 #[test]
 fn a_request_without_an_answer_is_given_up_after_ten() {
-    let mut client = start();
-    outputs(&mut client);
-    let offer = Reply {
-        preference: 255,
-        ..reply(&client, Kind::Advertise)
-    };
+    let (mut client, offer) = offered();
     take(&mut client, &offer, 0);
     let mut requests = 0;
     while sent(&mut client).kind == Kind::Request {
@@ -21,12 +32,7 @@ fn a_request_without_an_answer_is_given_up_after_ten() {
 
 #[test]
 fn a_server_that_has_nothing_after_all_is_asked_again_later() {
-    let mut client = start();
-    outputs(&mut client);
-    let offer = Reply {
-        preference: 255,
-        ..reply(&client, Kind::Advertise)
-    };
+    let (mut client, offer) = offered();
     for round in 0..2 {
         let offer = Reply {
             xid: client.state.exchange().unwrap().xid,
@@ -49,17 +55,7 @@ fn a_server_that_has_nothing_after_all_is_asked_again_later() {
 
 #[test]
 fn an_address_that_somebody_has_is_declined_until_the_server_knows() {
-    let policy = Policy {
-        probe: Duration::from_secs(2),
-        ..policy()
-    };
-    let mut client = Client6::start(identity(), policy, random(), at(0));
-    outputs(&mut client);
-    let granted = Reply {
-        rapid_commit: true,
-        ..reply(&client, Kind::Reply)
-    };
-    take(&mut client, &granted, 0);
+    let mut client = probing();
     assert_eq!(outputs(&mut client), [Output::Probe(ADDRESS)]);
     assert_eq!(next(&mut client), 1);
     assert_eq!(outputs(&mut client), [Output::Probe(ADDRESS)]);
@@ -84,17 +80,7 @@ fn an_address_that_somebody_has_is_declined_until_the_server_knows() {
 
 #[test]
 fn an_address_that_nobody_has_is_taken() {
-    let policy = Policy {
-        probe: Duration::from_secs(2),
-        ..policy()
-    };
-    let mut client = Client6::start(identity(), policy, random(), at(0));
-    outputs(&mut client);
-    let granted = Reply {
-        rapid_commit: true,
-        ..reply(&client, Kind::Reply)
-    };
-    take(&mut client, &granted, 0);
+    let mut client = probing();
     next(&mut client);
     outputs(&mut client);
     assert_eq!(next(&mut client), 2);

@@ -79,6 +79,17 @@ fn lease(since: u64) -> Lease6 {
     }
 }
 
+/// A client, and an offer that it takes at once: of the highest preference.
+fn offered() -> (TestClient, Reply) {
+    let mut client = start();
+    outputs(&mut client);
+    let offer = Reply {
+        preference: 255,
+        ..reply(&client, Kind::Advertise)
+    };
+    (client, offer)
+}
+
 fn start() -> TestClient {
     Client6::start(identity(), policy(), random(), at(0))
 }
@@ -219,12 +230,7 @@ fn solicit_advertise_request_reply() {
 
 #[test]
 fn an_offer_of_the_highest_preference_is_taken_at_once() {
-    let mut client = start();
-    outputs(&mut client);
-    let offer = Reply {
-        preference: 255,
-        ..reply(&client, Kind::Advertise)
-    };
+    let (mut client, offer) = offered();
     take(&mut client, &offer, 0);
     assert_eq!(sent(&mut client).kind, Kind::Request);
 }
