@@ -86,7 +86,7 @@ bench: build
 	@PLUGIN_DIR=$(abspath $(RELEASE)) REFERENCE_DIR=$$(.ci/reference-plugins) && export PLUGIN_DIR REFERENCE_DIR && \
 		$(CARGO) bench --locked --target $(TARGET) --package=plumb-tests --bench=chain
 
-# Writes anew which functions the linker puts first (plugins/*/first.ld): those that an ADD and a DEL execute. Some minutes. To be
+# Writes anew which functions the linker puts first (cni-common/first): those that an ADD and a DEL execute. Some minutes. To be
 # done when what they do has changed much; a list that is out of date costs a little time and memory, and nothing else.
 .PHONY: first-functions
 first-functions:

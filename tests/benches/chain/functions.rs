@@ -68,13 +68,13 @@ fn instruction(registers: libc::user_regs_struct) -> u64 {
     registers.pc
 }
 
-/// Runs ADD and DEL, and writes what the linker is to put first into `DIRECTORY/PLUGIN/first.ld`.
+/// Runs ADD and DEL, and writes what the linker is to put first into `DIRECTORY/PLUGIN.ld`.
 pub(crate) fn write_order(chain: &Chain, attachment: Attachment, directory: &Path) {
     let mut steps = Steps::default();
     trace::all(chain, attachment, &mut steps);
     for (program, places) in &steps.seen {
         let name = program.file_name().expect("a file").to_str().unwrap();
-        let file = directory.join(name).join("first.ld");
+        let file = directory.join(format!("{name}.ld"));
         let patterns = patterns(program, &places.in_order);
         fs::write(&file, script(&patterns)).unwrap();
         println!("{}: {} functions", file.display(), patterns.len());

@@ -191,9 +191,9 @@ fn work(chain: &Contender, jobs: &Receiver<Job>, done: &Sender<Done>) {
             Job::Order => {
                 let attachment = container(&host, attached);
                 measured.push(attachment.id.clone());
-                let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+                let lists = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cni-common/first");
                 if let Some(chain) = chain.chain() {
-                    functions::write_order(chain, attachment, &plugins);
+                    functions::write_order(chain, attachment, &lists);
                 }
                 Done::Filled
             }
