@@ -287,18 +287,13 @@ fn attachment(
         .filter_map(|gateway| gateway.parsed(words::address))
         .collect();
     let mac = table.get("mac").and_then(|mac| mac.parsed(words::mac));
-    let entries = |key| {
-        table
-            .get(key)
-            .and_then(|value| value.table())
-            .map(|table| table.entries())
-            .unwrap_or_default()
-    };
-    let args = entries("args")
+    let args = table
+        .entries_of("args")
         .iter()
         .filter_map(|(key, value)| Some((key.clone(), value.parsed(words::arg)?)))
         .collect();
-    let capabilities = entries("capabilities")
+    let capabilities = table
+        .entries_of("capabilities")
         .iter()
         .filter_map(|(key, value)| Some((key.clone(), value.json()?)))
         .collect();

@@ -135,11 +135,7 @@ fn command(value: &Value<'_>, table: &Table<'_>) -> Option<ProbeKind> {
             .unwrap_or_default()
     };
     let strings = |key| strings(key).iter().filter_map(Value::string).collect();
-    let json = table
-        .get("json")
-        .and_then(|value| value.table())
-        .map(|table| table.entries())
-        .unwrap_or_default();
+    let json = table.entries_of("json");
     let pointer = |(pointer, value): &(String, Value<'_>)| {
         if !pointer.starts_with('/') {
             value.refuse("the key must be a JSON pointer: /a/0/b, with '/' in a name written ~1");

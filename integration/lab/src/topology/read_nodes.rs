@@ -13,18 +13,13 @@ pub(super) fn node(name: &str, table: &Table<'_>) -> Option<Node> {
         Some(kind) => kind.parsed(|word| words::one_of(word, &kinds)),
         None => Some(Kind::Container),
     };
-    let entries = |key| {
-        table
-            .get(key)
-            .and_then(|value| value.table())
-            .map(|table| table.entries())
-            .unwrap_or_default()
-    };
-    let sysctl = entries("sysctl")
+    let sysctl = table
+        .entries_of("sysctl")
         .iter()
         .filter_map(|(key, value)| sysctl(key, value))
         .collect();
-    let files = entries("files")
+    let files = table
+        .entries_of("files")
         .iter()
         .filter_map(|(at, value)| file(at, value))
         .collect();

@@ -244,7 +244,7 @@ impl<'a> Table<'a> {
     }
 
     /// All entries, in the order of the file, with keys of any name.
-    pub(super) fn entries(&self) -> Vec<(String, Value<'a>)> {
+    fn entries(&self) -> Vec<(String, Value<'a>)> {
         let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         let named = |(key, value): (&Spanned<_>, &'a Spanned<DeValue<'a>>)| {
@@ -254,11 +254,15 @@ impl<'a> Table<'a> {
         entries.into_iter().map(named).collect()
     }
 
+    /// All entries of the table at `key`, none where there is none.
+    pub(super) fn entries_of(&self, key: &'static str) -> Vec<(String, Value<'a>)> {
+        let table = self.get(key).and_then(|value| value.table());
+        table.map(|table| table.entries()).unwrap_or_default()
+    }
+
     /// Reads the entries of the table at `key`, each itself a table: `[nodes.R1]`.
     pub(super) fn named(&self, key: &'static str) -> Vec<(String, Table<'a>)> {
-        let table = self.get(key).and_then(|value| value.table());
-        let entries = table.map(|table| table.entries()).unwrap_or_default();
-        entries
+        self.entries_of(key)
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.table()?)))
             .collect()
