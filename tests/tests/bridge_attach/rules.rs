@@ -1,7 +1,7 @@
 //! Several attachments in one routing table, and several that replace the default route: what belongs to one goes with it
 //! alone.
 
-use plumb_tests::{Container, Value, json};
+use plumb_tests::{Container, Host, Value, json};
 
 use super::ipam::Ipam;
 use super::{attached, host, layer3, plugin, with};
@@ -30,6 +30,15 @@ fn gives(ipam: &Ipam, container: &str, number: u8) {
             { "address": gateway(&v6, "2/64"), "gateway": gateway(&v6, "1") },
         ] }),
     );
+}
+
+/// A container whose `eth0` has the default route.
+fn with_default_route() -> (Host, Ipam, Container) {
+    let (host, ipam) = host();
+    gives(&ipam, "c1", 1);
+    let conf = layer3(json!({ "isDefaultGateway": true, "ipForward": false }));
+    let (c1, _) = attached(&host, "c1", &conf);
+    (host, ipam, c1)
 }
 
 /// The rules of the plugin, without their priorities.
@@ -172,13 +181,7 @@ fn defaults(container: &Container) -> [Vec<String>; 2] {
 
 #[test]
 fn default_routes_that_were_replaced_twice_return_one_after_the_other() {
-    let (host, ipam) = host();
-    gives(&ipam, "c1", 1);
-    let (c1, _) = attached(
-        &host,
-        "c1",
-        &layer3(json!({ "isDefaultGateway": true, "ipForward": false })),
-    );
+    let (host, ipam, c1) = with_default_route();
     let keys = json!({ "rules": [], "isDefaultGateway": true, "replaceDefaultRoute": true });
     let confs = [network(2, keys.clone()), network(3, keys)];
     let calls = ["eth1", "eth2"].map(|name| plugin(&host).ifname(name));
@@ -219,13 +222,7 @@ fn default_routes_that_were_replaced_twice_return_one_after_the_other() {
 /// As an ADD, or a DEL, leaves it that is killed while the route changes.
 #[test]
 fn a_default_route_that_is_there_twice_is_there_once_after_del() {
-    let (host, ipam) = host();
-    gives(&ipam, "c1", 1);
-    let (c1, _) = attached(
-        &host,
-        "c1",
-        &layer3(json!({ "isDefaultGateway": true, "ipForward": false })),
-    );
+    let (host, _ipam, c1) = with_default_route();
     let before = c1.state();
     c1.sh("ip route add default via 10.1.0.1 metric 1048576");
     c1.sh("ip -6 route add default via fd01::1 dev eth0 metric 1049600");

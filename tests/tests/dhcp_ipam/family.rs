@@ -22,6 +22,8 @@ pub(crate) struct Family {
     pub(crate) server: &'static str,
     /// The option that has ISC dhcpd serve it.
     pub(crate) dhcpd: &'static str,
+    /// Its configuration beside the times: what it gives out of, alone on the link.
+    pub(crate) subnet: &'static str,
 }
 
 pub(crate) const V4: Family = Family {
@@ -33,6 +35,8 @@ pub(crate) const V4: Family = Family {
     until_leases: world::until_leases,
     server: "10.240.0.1",
     dhcpd: "-4",
+    subnet: "min-lease-time 1; ping-check false; authoritative;
+        subnet 10.240.0.0 netmask 255.255.255.0 { range 10.240.0.100 10.240.0.110; }",
 };
 
 pub(crate) const V6: Family = Family {
@@ -48,13 +52,14 @@ pub(crate) const V6: Family = Family {
     until_leases: world6::until_leases6,
     server: "fd00:240::1",
     dhcpd: "-6",
+    subnet: "authoritative; subnet6 fd00:240::/64 { range6 fd00:240::100 fd00:240::1ff; }",
 };
 
 impl Family {
-    /// ISC dhcpd with this configuration, and the leases that it had when it ran before; once it serves.
+    /// ISC dhcpd with these times and options in its configuration, and the leases that it had when it ran before; once it serves.
     #[track_caller]
-    pub(crate) fn isc_dhcpd(&self, world: &World, conf: &str) -> Process {
-        std::fs::write("/run/dhcpd.conf", conf).unwrap();
+    pub(crate) fn isc_dhcpd(&self, world: &World, options: &str) -> Process {
+        std::fs::write("/run/dhcpd.conf", format!("{options}\n{}", self.subnet)).unwrap();
         let mut leases = std::fs::OpenOptions::new();
         drop(leases.create(true).append(true).open(LEASES).unwrap());
         let family = self.dhcpd;
