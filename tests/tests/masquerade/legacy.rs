@@ -1,5 +1,7 @@
 //! Hosts whose firewall is legacy iptables.
 
+use std::fs;
+
 use plumb_tests::{Container, Host, Plugin, at_once, binaries, conf, json};
 
 use super::world::{
@@ -178,6 +180,45 @@ fn an_address_of_a_new_owner_is_left_to_it() {
     world.del(&c1).succeeds();
     assert_eq!(saved(&world.host), kept);
     assert!(seen(&c1, &world.internet, INTERNET[0]).is_some());
+}
+
+#[test]
+fn a_call_restores_each_family_once_and_keeps_what_others_have() {
+    let world = world();
+    let (c1, result) = world.with_container("c1");
+    let keys =
+        json!({ "forward": "stateful", "publish": ["8080:80"], "sources": ["10.90.0.0/16"] });
+    world
+        .host
+        .sh("iptables-legacy -A FORWARD -s 192.0.2.1 -j DROP");
+    let strace = [
+        "strace",
+        "-f",
+        "-qq",
+        "-e",
+        "trace=execve",
+        "-o",
+        "/run/executed",
+    ];
+    let plugin = world.plugin().previous(&result).under(strace);
+    let conf = conf("masquerade", keys);
+    for operation in ["ADD", "DEL"] {
+        plugin.operation(operation, &c1, &conf).succeeds();
+        let executed = fs::read_to_string("/run/executed").unwrap();
+        for program in ["iptables-legacy-restore", "ip6tables-legacy-restore"] {
+            let calls = executed
+                .lines()
+                .filter(|line| line.contains(&format!("/{program}\"")) && line.ends_with("= 0"));
+            let calls: Vec<&str> = calls.collect();
+            assert_eq!(calls.len(), 1, "{operation}: {executed}");
+            assert!(calls[0].contains("--noflush"), "{operation}: {calls:?}");
+        }
+        assert!(
+            rules(&world.host)
+                .iter()
+                .any(|line| line.contains("192.0.2.1/32"))
+        );
+    }
 }
 
 #[test]

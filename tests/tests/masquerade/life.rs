@@ -18,6 +18,10 @@ fn the_last_del_leaves_nothing_and_needs_only_the_names() {
     world.del(&c1).succeeds();
     gone(&world.host, "/c1/");
     assert!(world.host.ruleset().contains("/c2/"));
+    // What is the network's goes with its last attachment.
+    for network in ["10.90.0.0/16", "fd90::/48"] {
+        assert!(world.host.ruleset().contains(network), "{network}");
+    }
     assert_eq!(
         seen(&c2, &world.internet, INTERNET[0]).as_deref(),
         Some(UPLINK[0])
