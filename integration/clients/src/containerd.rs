@@ -56,7 +56,8 @@ impl<'machine> Containerd<'machine> {
         self.ctr(["image", "import", &archive.to_string_lossy()]);
     }
 
-    pub(crate) fn socket(&self) -> &str {
+    /// Where it listens.
+    pub fn socket(&self) -> &str {
         &self.socket
     }
 

@@ -108,6 +108,13 @@ impl Machine {
         self.exec(["sh", "-ec", line])
     }
 
+    /// Runs a line of our `pipework` on the machine, with these variables (`NAME=VALUE …`); it must succeed.
+    #[track_caller]
+    pub fn pipework(&self, variables: &str, line: &str) -> String {
+        let built = std::env::var("PLUGIN_DIR").expect("make test-clients sets it");
+        self.sh(&format!("{variables} \"{built}/pipework\" {line}"))
+    }
+
     /// Starts a program on the machine.
     #[track_caller]
     pub fn spawn<S: AsRef<OsStr>>(&self, argv: impl IntoIterator<Item = S>) -> Process {

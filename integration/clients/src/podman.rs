@@ -49,8 +49,13 @@ tmp_dir = "{directory}/tmp"
 
     /// The words that run this podman, for a program that runs it.
     pub fn command(&self) -> String {
+        format!("env {} podman", self.variables())
+    }
+
+    /// The variables (`NAME=VALUE …`) with which a program that runs podman runs this one.
+    pub fn variables(&self) -> String {
         format!(
-            "env CONTAINERS_CONF={0}/containers.conf CONTAINERS_STORAGE_CONF={0}/storage.conf podman",
+            "CONTAINERS_CONF={0}/containers.conf CONTAINERS_STORAGE_CONF={0}/storage.conf",
             self.directory
         )
     }

@@ -88,3 +88,31 @@ fn a_container_in_a_namespace_made_before_has_what_was_attached_there() {
     machine.plugin("bridge-attach").del(&c1, &conf).succeeds();
     assert_eq!(machine.link("ctr0"), None);
 }
+
+#[test]
+fn pipework_plumbs_a_container_that_ctr_started_without_a_network() {
+    let machine = Machine::boot();
+    let containerd = Containerd::start(&machine);
+    let links = machine.links().len();
+    containerd.ctr(["run", "-d", "localhost/box:1", "c1", "sleep", "1000"]);
+    let variables = format!("CONTAINERD_ADDRESS={}", containerd.socket());
+
+    machine.pipework(&variables, "br1 containerd:c1 192.168.1.1/24");
+
+    let inside = [
+        "task",
+        "exec",
+        "--exec-id",
+        "look",
+        "c1",
+        "ip",
+        "addr",
+        "show",
+        "eth1",
+    ];
+    let seen = containerd.ctr(inside);
+    assert!(seen.contains("inet 192.168.1.1/24"), "{seen}");
+    containerd.ctr(["task", "kill", "--signal", "KILL", "c1"]);
+    machine.pipework(&variables, "--del containerd:c1");
+    assert_eq!(machine.links().len(), links, "{:?}", machine.links());
+}

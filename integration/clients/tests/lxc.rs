@@ -1,8 +1,6 @@
 //! Containers of LXC without network, plumbed by `pipework`.
 #![cfg(test)]
 
-use std::env;
-
 use plumb_clients::Machine;
 
 /// A machine with busybox containers of LXC that run, by these names.
@@ -25,21 +23,14 @@ fn machine_with(names: &[&str]) -> Machine {
     machine
 }
 
-/// Runs a line of `pipework`, which must succeed.
-#[track_caller]
-fn pipework(machine: &Machine, line: &str) -> String {
-    let built = env::var("PLUGIN_DIR").expect("make test-clients sets it");
-    machine.sh(&format!("\"{built}/pipework\" {line}"))
-}
-
 #[test]
 fn pipework_finds_containers_by_name_and_detaches_those_that_stopped() {
     let machine = machine_with(&["web", "db"]);
     machine.set_sysctl("net/bridge/bridge-nf-call-iptables", "0");
     let links = machine.links().len();
 
-    pipework(&machine, "br1 web 192.168.1.1/24");
-    pipework(&machine, "br1 lxc:db 192.168.1.2/24@192.168.1.1");
+    machine.pipework("", "br1 web 192.168.1.1/24");
+    machine.pipework("", "br1 lxc:db 192.168.1.2/24@192.168.1.1");
 
     let inside = |words: &str| machine.sh(&format!("lxc-attach -n db -- {words}"));
     let routes = inside("/bin/ip route");
@@ -48,11 +39,11 @@ fn pipework_finds_containers_by_name_and_detaches_those_that_stopped() {
         "{routes}"
     );
     inside("/bin/ping -c 1 -W 2 192.168.1.1");
-    let listed = pipework(&machine, "--list");
+    let listed = machine.pipework("", "--list");
     assert!(listed.contains("web") && listed.contains("db"), "{listed}");
 
     machine.sh("lxc-stop -k -n web");
-    pipework(&machine, "--gc");
-    pipework(&machine, "--del db");
+    machine.pipework("", "--gc");
+    machine.pipework("", "--del db");
     assert_eq!(machine.links().len(), links, "{:?}", machine.links());
 }

@@ -164,3 +164,20 @@ fn the_containers_of_a_pod_share_its_interfaces() {
     podman.run(["pod", "rm", "-f", "-t", "0", "pod"]);
     assert_eq!(machine.link("red"), None);
 }
+
+#[test]
+fn pipework_plumbs_a_container_that_has_no_network() {
+    let machine = machine();
+    let podman = Podman::set_up(&machine, "red");
+    let links = machine.links().len();
+    let words = "run -d --network none --name web localhost/box:1 sleep 1000";
+    podman.run(words.split(' '));
+
+    machine.pipework(&podman.variables(), "br1 podman:web 192.168.1.1/24");
+
+    let seen = podman.run(["exec", "web", "ip", "addr", "show", "eth1"]);
+    assert!(seen.contains("inet 192.168.1.1/24"), "{seen}");
+    podman.run(["rm", "-f", "-t", "0", "web"]);
+    machine.pipework(&podman.variables(), "--gc");
+    assert_eq!(machine.links().len(), links, "{:?}", machine.links());
+}
