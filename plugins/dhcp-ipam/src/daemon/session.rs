@@ -1,5 +1,6 @@
 //! One attachment in one family: its client, its sockets, and those who wait for its lease.
 
+use core::fmt::Debug;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -47,6 +48,16 @@ pub(super) struct Session<F: Family> {
     pub(super) last_error: Option<String>,
     /// What only this family has.
     pub(super) own: F,
+}
+
+/// What is said of a message into which more was to go than a packet holds.
+pub(super) fn too_long(kind: impl Debug) -> Error {
+    Error::new(
+        Code::InvalidConfig,
+        format!(
+            "{kind:?} does not fit into a packet: let `ipam.provide` and `ipam.request` name less"
+        ),
+    )
 }
 
 impl<F: Family> Session<F> {

@@ -7,7 +7,7 @@ use cni_common::addr::{Cidr, Mac};
 use cni_common::code::Code;
 use cni_common::error::{Error, Step};
 
-use super::session::Session;
+use super::session::{Session, too_long};
 use crate::client::{Client, Identity, Policy};
 use crate::inside::Inside;
 use crate::sys::packet::{self, Hears, PacketSocket};
@@ -113,12 +113,7 @@ impl Session4 {
         let bytes = message
             .to_bytes()
             .and_then(|bytes| frame::build(path, &bytes))
-            .ok_or_else(|| {
-                Error::new(
-                    Code::InvalidConfig,
-                    format!("{:?} is too long", message.kind),
-                )
-            })?;
+            .ok_or_else(|| too_long(message.kind))?;
         ears.dhcp.send(&bytes).step(doing)
     }
 
@@ -130,6 +125,7 @@ impl Session4 {
         to: Ipv4Addr,
         message: &Outgoing,
     ) -> Result<(), Error> {
+        let bytes = message.to_bytes().ok_or_else(|| too_long(message.kind))?;
         let opened = match self.ears.as_mut().and_then(|ears| ears.udp.take()) {
             Some(udp) => Ok(udp),
             None => inside
@@ -137,7 +133,6 @@ impl Session4 {
                 .run(|| packet::udp(&inside.link.name, from))
                 .step(|| "enter the container's namespace")?,
         };
-        let bytes = message.to_bytes().unwrap_or_default();
         let sent = opened.and_then(|udp| {
             packet::send_udp(&udp, to, &bytes)?;
             Ok(udp)

@@ -8,7 +8,7 @@ use cni_common::code::Code;
 use cni_common::error::{Error, Step};
 
 use super::attempt6::Attempt;
-use super::session::Session;
+use super::session::{Session, too_long};
 use crate::client6::{Client6, Identity, Policy};
 use crate::inside::Inside;
 use crate::lease6::{Advertised, Granted6, Terms6};
@@ -148,12 +148,7 @@ impl Session6 {
 
     pub(super) fn send(&self, message: &Outgoing) -> Result<(), Error> {
         let doing = || format!("send {:?}", message.kind);
-        let Some(bytes) = message.to_bytes() else {
-            return Err(Error::new(
-                Code::InvalidConfig,
-                format!("{:?} is too long", message.kind),
-            ));
-        };
+        let bytes = message.to_bytes().ok_or_else(|| too_long(message.kind))?;
         match &self.ears.dhcp {
             Some(socket) => socket.send(&bytes).step(doing),
             None => Err(Error::new(Code::Io, "there is no socket")).step(doing),
