@@ -24,8 +24,11 @@ pub struct Options {
     pub stp: Option<bool>,
     /// How long a port under spanning tree listens, and then learns (`IFLA_BR_FORWARD_DELAY`).
     pub forward_delay: Option<Duration>,
-    /// How long a learnt address is remembered (`IFLA_BR_AGEING_TIME`).
+    /// How long a learnt address is remembered (`IFLA_BR_AGEING_TIME`). While [`Self::topology_change`] the kernel says
+    /// twice the forward delay, which it goes by then, and nowhere what was chosen.
     pub ageing_time: Option<Duration>,
+    /// Whether spanning tree sees the topology change at present (`IFLA_BR_TOPOLOGY_CHANGE`); never chosen.
+    pub topology_change: bool,
     /// Whether multicast goes only where it was asked for (`IFLA_BR_MCAST_SNOOPING`).
     pub multicast_snooping: Option<bool>,
     /// Whether ports belong to VLANs (`IFLA_BR_VLAN_FILTERING`).
@@ -47,6 +50,7 @@ impl Options {
         const STP_STATE: u16 = 5;
         const VLAN_FILTERING: u16 = 7;
         const VLAN_PROTOCOL: u16 = 8;
+        const TOPOLOGY_CHANGE: u16 = 14;
         const MCAST_SNOOPING: u16 = 23;
         const VLAN_DEFAULT_PVID: u16 = 39;
         let mut found = Self::default();
@@ -58,6 +62,7 @@ impl Options {
                 AGEING_TIME => found.ageing_time = time,
                 STP_STATE => found.stp = number(value).map(|state| state != 0),
                 VLAN_FILTERING => found.vlan_filtering = is_set,
+                TOPOLOGY_CHANGE => found.topology_change = is_set == Some(true),
                 VLAN_PROTOCOL => found.vlan_protocol = Some(Protocol::from_kernel(value)),
                 MCAST_SNOOPING => found.multicast_snooping = is_set,
                 VLAN_DEFAULT_PVID => found.default_pvid = u16_at(value, 0),

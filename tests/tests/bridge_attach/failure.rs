@@ -194,7 +194,8 @@ fn a_crash_half_way_stands_in_nobodys_way() {
     // Without it, the same attachment made anew in a new namespace replaces what was left.
     ipam.does("ADD", crash);
     crash_in(&host, &c1, &conf);
-    c1.exec(["ip", "link", "set", "eth0", "name", "gone"]);
+    // Before Linux 6.2 a link must be down to be renamed.
+    c1.sh("ip link set eth0 down; ip link set eth0 name gone up");
     plugin(&host).add(&c1, &conf).succeeds();
     assert!(c1.link("gone").is_none() && c1.ping("10.1.0.1"));
 }

@@ -36,6 +36,28 @@ fn a_bridge_that_is_made_has_the_options() {
 }
 
 #[test]
+fn while_spanning_tree_settles_the_ageing_time_is_no_matter() {
+    let (host, _ipam) = host();
+    let conf = layer2(json!({ "stp": true, "forwardDelay": 2, "ageingTime": 60 }));
+    let (c1, result) = attached(&host, "c1", &conf);
+    assert!(until(
+        Duration::from_secs(10),
+        || info(&host)["topology_change"] == 1
+    ));
+    assert_eq!(
+        info(&host)["ageing_time"],
+        400,
+        "the kernel goes by twice the delay now"
+    );
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+    attached(&host, "c2", &conf);
+    let other = layer2(json!({ "stp": true, "forwardDelay": 3, "ageingTime": 60 }));
+    plugin(&host)
+        .add(&host.container("c3"), &other)
+        .fails_with(101, "forwardDelay: wanted 3, the bridge has 2");
+}
+
+#[test]
 fn a_bridge_that_is_there_must_have_the_options_and_is_not_changed() {
     let (host, _ipam) = host();
     host.sh("ip link add br0 type bridge forward_delay 400; ip link set br0 addrgenmode none up");

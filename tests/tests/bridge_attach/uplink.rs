@@ -15,7 +15,8 @@ fn connected() -> (Host, Ipam, Container) {
     let world = host.container("world");
     host.sh("ip link add up0 address 02:00:00:00:00:50 type veth peer name up0 netns world");
     world.sh("ip addr add 10.1.0.77/24 dev up0; ip addr add fd01::77/64 dev up0 nodad; ip link set up0 up");
-    host.sh("ip link set up0 addrgenmode none up");
+    // In one request some kernels set the link up first, and it has an address by then.
+    host.sh("ip link set up0 addrgenmode none; ip link set up0 up");
     let settled = || host.link("up0").unwrap()["operstate"] == "UP";
     assert!(until(SOON, settled));
     (host, ipam, world)

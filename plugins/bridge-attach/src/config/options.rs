@@ -35,7 +35,7 @@ impl Options {
             multicast_snooping: flag("multicastSnooping"),
             vlan_filtering: flag("vlanFiltering"),
             vlan_protocol: object.parse_with("vlanProtocol", Protocol::parse),
-            default_pvid: None,
+            ..KernelOptions::default()
         };
         Self {
             chosen,
@@ -111,7 +111,7 @@ impl Options {
     }
 
     /// In what a bridge that is there is not as it is chosen: key, wanted, and found, which is nothing where this kernel's
-    /// bridges do not have it.
+    /// bridges do not have it. The ageing time counts only where the kernel tells what was chosen.
     pub(crate) fn differences(
         &self,
         config: &Config,
@@ -152,6 +152,7 @@ impl Options {
         pairs
             .filter_map(|(key, (wanted, found))| Some((key, wanted?, found)))
             .filter(|(_, wanted, found)| found.as_ref() != Some(wanted))
+            .filter(|(key, ..)| *key != "ageingTime" || !found.topology_change)
             .collect()
     }
 }
