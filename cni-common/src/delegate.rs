@@ -190,7 +190,7 @@ fn failure(output: &Output) -> Error {
             0 => Code::Io,
             code => Code::Delegate(code),
         };
-        return Error::new(code, message)
+        return Error::quoted(code, message)
             .with_details(object.string("details").unwrap_or_default());
     }
     let stderr = String::from_utf8_lossy(&output.stderr);

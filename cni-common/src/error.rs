@@ -16,6 +16,7 @@ pub struct Error {
     steps: Vec<String>,
     cause: String,
     details: String,
+    quoted: bool,
 }
 
 impl Error {
@@ -26,6 +27,16 @@ impl Error {
             steps: Vec::new(),
             cause: cause.into(),
             details: String::new(),
+            quoted: false,
+        }
+    }
+
+    /// An error in words that are not ours: the error result has them as they are, whatever the steps, for callers
+    /// compare them. It reads with its steps everywhere else.
+    pub fn quoted(code: Code, words: impl Into<String>) -> Self {
+        Self {
+            quoted: true,
+            ..Self::new(code, words)
         }
     }
 
@@ -53,6 +64,14 @@ impl Error {
     /// The code.
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// The text for the `msg` field of the error result.
+    pub fn message(&self) -> String {
+        if self.quoted {
+            return self.cause.clone();
+        }
+        self.to_string()
     }
 
     /// The text for the `details` field; empty when there is none.
@@ -118,6 +137,15 @@ mod tests {
             "attach c1 to cni0: create veth veth0: no space (ENOSPC)"
         );
         assert_eq!(outer.code(), Code::Kernel);
+    }
+
+    #[test]
+    fn quoted_words_stand_alone_in_the_result() {
+        let error = Error::quoted(Code::Delegate(11), "no address left").at("ipam");
+        assert_eq!(error.message(), "no address left");
+        assert_eq!(error.to_string(), "ipam: no address left");
+        let own = Error::new(Code::Io, "no space").at("write x");
+        assert_eq!(own.message(), own.to_string());
     }
 
     #[test]

@@ -67,6 +67,19 @@ impl Outcome {
         error
     }
 
+    /// The call failed with this message and no details, as callers that compare errors expect it. Returns the error result.
+    #[track_caller]
+    pub fn fails_saying(self, message: &str) -> Value {
+        let error = self.clone().fails();
+        assert_eq!(
+            (&error["msg"], error.get("details")),
+            (&Value::from(message), None),
+            "the error of {}",
+            self.describe()
+        );
+        error
+    }
+
     /// The call failed, with whatever code. Returns the error result.
     #[track_caller]
     pub fn fails(self) -> Value {

@@ -105,7 +105,8 @@ impl<C> Call<C> {
 }
 
 pub(super) fn check_room(version: SpecVersion, attachment: &Attachment) -> Result<(), Error> {
-    let refused = |why| Error::new(Code::InvalidConfig, format!("cniVersion: {version}: {why}"));
+    let refused =
+        |why| Error::quoted(Code::InvalidConfig, why).at(format!("cniVersion: {version}"));
     attachment.fits(version).map_err(refused)
 }
 

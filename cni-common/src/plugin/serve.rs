@@ -31,7 +31,7 @@ impl Refusal {
     /// The error result (spec 1.1.0, section 5, "Error").
     pub fn to_json(&self) -> String {
         let details = excerpt::shortened(self.error.details(), excerpt::LINE);
-        let message = self.error.to_string();
+        let message = self.error.message();
         Json::from(
             ObjectWriter::default()
                 .with("cniVersion", self.version.as_str())

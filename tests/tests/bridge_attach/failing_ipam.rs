@@ -13,12 +13,7 @@ fn an_ipam_plugin_that_refuses() {
         "ADD",
         r#"echo '{"code":123,"msg":"no address left"}'; exit 1"#,
     );
-    fails_without_a_trace(
-        &host,
-        &layer3(json!({})),
-        123,
-        "host-local: no address left",
-    );
+    fails_without_a_trace(&host, &layer3(json!({})), 123, "no address left");
     was_told(&ipam);
 }
 

@@ -156,7 +156,7 @@ fn a_gateway_for_each_family_and_for_several() {
             let (c1, plugin, added) = add(host, &conf);
             if rows.len() == 3 && !has_interfaces(version) {
                 let words = "does not support more than 1 address per family";
-                added.fails_with_words(&format!("CNI version {version} {words}"));
+                added.fails_saying(&format!("CNI version {version} {words}"));
                 return;
             }
             let result = added.succeeds();
@@ -199,7 +199,7 @@ fn layer_2_and_its_options() {
             let conf = layer2(version, keys.clone());
             let (c1, plugin, added) = add(host, &conf);
             if !has_interfaces(version) {
-                added.fails_with_words("cannot convert: no valid IP addresses");
+                added.fails_saying("cannot convert: no valid IP addresses");
                 if !theirs("they leave what they made") {
                     assert!(host.link("bridge0").is_none() && c1.link("eth0").is_none());
                 }
