@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// How many times as long as elsewhere things may take on this machine: the number in `PATIENCE`, as for an emulated
 /// one, or 1.
-pub(crate) fn patience() -> u32 {
+pub fn patience() -> u32 {
     static FACTOR: LazyLock<u32> = LazyLock::new(|| {
         env::var("PATIENCE").map_or(1, |text| match text.parse() {
             Ok(factor) if factor > 0 => factor,

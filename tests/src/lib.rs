@@ -47,7 +47,7 @@ mod state;
 mod userns;
 
 pub use binaries::{Binaries, binaries, our_binaries};
-pub use concurrent::{at_once, until};
+pub use concurrent::{at_once, patience, until};
 pub use container::Container;
 pub use firewalld::Firewalld;
 pub use host::Host;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use plumb_tests::until;
 use serde_json::Value;
 
 /// Whom the program runs as.
@@ -325,12 +326,8 @@ fn printed(output: &Output) -> String {
 
 /// Waits for something to become true.
 #[track_caller]
-pub(crate) fn eventually(what: &str, mut true_now: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !true_now() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(10));
-    }
+pub(crate) fn eventually(what: &str, true_now: impl FnMut() -> bool) {
+    assert!(until(Duration::from_secs(10), true_now), "{what}");
 }
 
 /// Sends a signal by name, to a process or, with a minus sign, to a group.

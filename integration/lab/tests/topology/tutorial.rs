@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use plumb_tests::patience;
+
 use super::bench::{Bench, User, install, repository, succeeds, users};
 
 /// Copies the tutorial and the plugins to where every user can read them.
@@ -76,7 +78,7 @@ fn the_tutorial_comes_up_proves_itself_and_goes_without_a_trace() {
         let began = Instant::now();
         let said = succeeds(&mut up(&bench));
         assert!(
-            began.elapsed() < Duration::from_secs(15),
+            began.elapsed() < Duration::from_secs(15) * patience(),
             "{:?}",
             began.elapsed()
         );
