@@ -24,6 +24,12 @@ pub(crate) struct Family {
     pub(crate) dhcpd: &'static str,
     /// Its configuration beside the times: what it gives out of, alone on the link.
     pub(crate) subnet: &'static str,
+    /// dnsmasq with [`Family::two`] addresses and no others.
+    pub(crate) serve_two: fn(&World) -> Process,
+    /// These, as they would be given to an interface by hand.
+    pub(crate) two: [&'static str; 2],
+    /// The key that says how long neighbours are asked.
+    pub(crate) patience: fn(&mut Value, u32),
 }
 
 pub(crate) const V4: Family = Family {
@@ -37,6 +43,9 @@ pub(crate) const V4: Family = Family {
     dhcpd: "-4",
     subnet: "min-lease-time 1; ping-check false; authoritative;
         subnet 10.240.0.0 netmask 255.255.255.0 { range 10.240.0.100 10.240.0.110; }",
+    serve_two: |world| world.dnsmasq(100, 101),
+    two: ["10.240.0.100/24", "10.240.0.101/24"],
+    patience: |keys, millis| keys["arpProbeMs"] = json!(millis),
 };
 
 pub(crate) const V6: Family = Family {
@@ -53,6 +62,9 @@ pub(crate) const V6: Family = Family {
     server: "fd00:240::1",
     dhcpd: "-6",
     subnet: "authoritative; subnet6 fd00:240::/64 { range6 fd00:240::100 fd00:240::1ff; }",
+    serve_two: |world| world.dnsmasq6_range("100", "101"),
+    two: ["fd00:240::100/64", "fd00:240::101/64"],
+    patience: |keys, millis| keys["ipv6"]["dadMs"] = json!(millis),
 };
 
 impl Family {

@@ -7,6 +7,7 @@ mod dual;
 mod events;
 mod family;
 mod killed;
+mod killed_waiting;
 mod life;
 mod life6;
 mod many;
