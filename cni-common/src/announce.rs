@@ -69,16 +69,12 @@ struct Errand {
 
 impl Errand {
     fn new(netns: &Netns, rtnl: &mut Rtnl, link: &Link, mac: Mac, addresses: &[IpAddr]) -> Self {
-        let frame = |address: &IpAddr| match address {
-            IpAddr::V4(ip) => gratuitous_arp(mac, *ip),
-            IpAddr::V6(ip) => neighbour_advertisement(mac, *ip),
-        };
         Self {
             netns: netns.as_raw_fd(),
             link: Interface::named(&link.name),
             mac,
             to: Destination::on(link.index),
-            frames: addresses.iter().map(frame).collect(),
+            frames: addresses.iter().map(|each| frame(mac, *each)).collect(),
             by_kernel: rtnl.datagram(&by_kernel(link, mac)),
         }
     }
@@ -192,6 +188,14 @@ fn send_to(socket: usize, bytes: &[u8], [to, length]: [usize; 2]) -> bool {
             libc::SYS_sendto,
             [socket, start, bytes.len(), 0, to, length],
         ) >= 0
+    }
+}
+
+/// The Ethernet frame that announces one address, for who has a packet socket of its own.
+pub fn frame(mac: Mac, address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(ip) => gratuitous_arp(mac, ip),
+        IpAddr::V6(ip) => neighbour_advertisement(mac, ip),
     }
 }
 

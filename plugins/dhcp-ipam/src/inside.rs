@@ -1,6 +1,7 @@
 //! The interface in the container's namespace: finding it again, and giving it another address.
 
 use cni_common::addr::{Cidr, Family, Mac};
+use cni_common::announce;
 use cni_common::attach::routes;
 use cni_common::code::Code;
 use cni_common::error::{Cause, Error, Step};
@@ -12,6 +13,7 @@ use cni_common::netns::{Identity, Netns};
 
 use crate::lease::{Terms, Wishes};
 use crate::record::Place;
+use crate::sys::packet::{Hears, PacketSocket};
 
 /// The least MTU of a link that has IPv6 (RFC 8200, 5).
 const IPV6_MIN_MTU: u32 = 1280;
@@ -100,6 +102,16 @@ impl Inside {
     pub(crate) fn take(&mut self, cidr: Cidr) -> Result<(), Error> {
         let request = addr::remove(&self.link, cidr);
         self.rtnl.execute(request).map_err(Cause::cause)
+    }
+
+    /// Tells the neighbours where an address is that the interface has got: the cache of one may still have the interface
+    /// that had it before (RFC 5227, 2.3; RFC 4861, 7.2.6).
+    pub(crate) fn announce(&self, cidr: Cidr) -> Result<(), Error> {
+        let frame = announce::frame(self.mac, cidr.address());
+        self.netns
+            .run(|| PacketSocket::open(self.link.index, Hears::Nothing)?.send(&frame))
+            .step(|| "enter the container's namespace")?
+            .step(|| format!("announce {cidr}"))
     }
 
     /// Gives the interface the MTU of a lease, or the `usual` one where an earlier lease had changed it. Less than IPv6

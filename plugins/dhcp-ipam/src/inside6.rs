@@ -149,7 +149,10 @@ impl Inside {
     ) -> Result<(), Error> {
         debug_assert!(old.is_none_or(|old| old.family() == Family::V6));
         let added = match new.filter(|(_, span)| span.valid > 0) {
-            Some((cidr, span)) => self.lease(cidr, span),
+            Some((cidr, span)) => {
+                let leased = self.lease(cidr, span);
+                leased.and_then(|()| self.announce(cidr))
+            }
             None => Ok(()),
         };
         let same = new.map(|(cidr, _)| cidr.address());

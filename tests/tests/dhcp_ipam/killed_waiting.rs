@@ -28,10 +28,13 @@ fn killed_in(
 
 /// Has the server not hear the messages of one type, by the number that they begin with.
 fn deaf(world: &World, port: u16, kind: Option<u8>) {
-    let rule = kind.map(|kind| format!("nft add rule inet deaf in udp dport {port} @th,64,8 {kind} drop"));
+    let rule =
+        kind.map(|kind| format!("nft add rule inet deaf in udp dport {port} @th,64,8 {kind} drop"));
     let base = "nft add table inet deaf; nft flush table inet deaf; \
         nft 'add chain inet deaf in { type filter hook input priority 0; }'";
-    world.server.sh(&format!("{base}; {}", rule.unwrap_or_default()));
+    world
+        .server
+        .sh(&format!("{base}; {}", rule.unwrap_or_default()));
 }
 
 /// Neighbours have both addresses that there are, until the daemon is killed in `state`; then one of them is free.
@@ -112,11 +115,7 @@ fn killed_after_the_end(family: &Family, state: &str, times: &str) {
 
 #[test]
 fn a_daemon_killed_after_a_lease_ended_goes_on_asking_for_another() {
-    killed_after_the_end(
-        &V4,
-        "SELECTING",
-        "default-lease-time 6; max-lease-time 6;",
-    );
+    killed_after_the_end(&V4, "SELECTING", "default-lease-time 6; max-lease-time 6;");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod killed_waiting;
 mod life;
 mod life6;
 mod many;
+mod neighbours;
 mod page;
 mod servers;
 mod servers6;

@@ -333,10 +333,11 @@ impl Daemon {
         let before = Self::remember(session, lease);
         let had = session.applied.clone();
         // Ten thousand leases are renewed all the time, and nobody wants to read that.
-        let is_news = before.is_none_or(|before| {
-            before.terms.server != lease.terms.server
-                || !before.terms.same_to_the_container(&lease.terms)
-        });
+        let is_news = had.is_none()
+            || before.is_none_or(|before| {
+                before.terms.server != lease.terms.server
+                    || !before.terms.same_to_the_container(&lease.terms)
+            });
         if is_news {
             session.say(format_args!(
                 "has {} of {} for {} s",
@@ -366,6 +367,9 @@ impl Daemon {
     fn change4(&mut self, session: &mut Session4, lease: Option<&Lease>) -> Result<(), Error> {
         let mut inside = self.inside(session)?;
         let new = lease.map(|lease| lease.terms.clone());
+        let cidr = |terms: &Rc<Terms>| terms.cidr();
+        let got = new.as_ref().map(cidr);
+        let got = got.filter(|got| session.applied.as_ref().map(cidr) != Some(*got));
         let changed = inside.apply(
             session.applied.as_deref(),
             new.as_deref(),
@@ -377,6 +381,7 @@ impl Daemon {
             session.place.mtu,
         );
         session.applied = new;
-        changed.and(fitted)
+        let announced = got.map_or(Ok(()), |cidr| inside.announce(cidr));
+        changed.and(fitted).and(announced)
     }
 }

@@ -321,7 +321,7 @@ impl Daemon {
         let before = Self::remember(session, lease);
         let before = before.map(|before| before.terms);
         let alike = |before: &Terms6| before.same_to_the_container(&lease.terms);
-        let same = before.as_ref().is_some_and(alike);
+        let same = session.applied.is_some() && before.as_ref().is_some_and(alike);
         let server = before.as_ref().map(|terms| &terms.server);
         if !same || server != Some(&lease.terms.server) {
             say_terms(session, &lease.terms);

@@ -32,6 +32,8 @@ pub(crate) enum Hears {
     Dhcp(Mac),
     /// ARP.
     Arp,
+    /// Nothing: it is there to send.
+    Nothing,
 }
 
 /// A packet socket on one link.
@@ -56,6 +58,7 @@ impl PacketSocket {
                 libc::ETH_P_IP
             }
             Hears::Arp => libc::ETH_P_ARP,
+            Hears::Nothing => 0,
         };
         socket.bind(index, protocol)?;
         Ok(socket)
