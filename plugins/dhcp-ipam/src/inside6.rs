@@ -130,13 +130,27 @@ impl Inside {
         let Some(found) = found else {
             return Ok(false);
         };
-        self.lease(found.cidr, span)?;
+        self.limit(found, span)?;
         Ok(true)
     }
 
     fn lease(&mut self, cidr: Cidr, span: Span) -> Result<(), Error> {
         let request = addr::lease(&self.link, cidr, span.preferred, span.valid);
         self.rtnl.execute(request).map_err(Cause::cause)
+    }
+
+    /// Limits the time of an address that the interface has.
+    fn limit(&mut self, found: &addr::Address, span: Span) -> Result<(), Error> {
+        let request = || addr::lease(&self.link, found.cidr, span.preferred, span.valid);
+        let requests = if found.permanent && span.valid != u32::MAX {
+            // `modify_prefix_route` of Linux (4.19 and later, seen in 6.18) takes the time that is left for the time of the
+            // end, where the address was there for ever: the route to the subnet ends at once. The second time it is made
+            // anew.
+            vec![request(), request()]
+        } else {
+            vec![request()]
+        };
+        self.rtnl.batch(requests).map_err(Cause::cause)
     }
 
     /// Replaces one leased address by another: first the new, then the old goes.
@@ -150,7 +164,11 @@ impl Inside {
         debug_assert!(old.is_none_or(|old| old.family() == Family::V6));
         let added = match new.filter(|(_, span)| span.valid > 0) {
             Some((cidr, span)) => {
-                let leased = self.lease(cidr, span);
+                let has = self.set_lifetimes(cidr, span);
+                let leased = match has {
+                    Ok(false) => self.lease(cidr, span),
+                    has => has.map(drop),
+                };
                 leased.and_then(|()| self.announce(cidr))
             }
             None => Ok(()),

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use plumb_tests::{Container, Value, json, until};
 
+use crate::family::V6;
 use crate::world::{OnDemand, SOON, World, alone, bridged};
 use crate::world6::{addresses, until_leases6, v6};
 
@@ -113,6 +114,25 @@ fn a_renewal_goes_to_all_servers_and_gives_the_address_more_time() {
     let renewed = || valid(&c1, &given).is_some_and(|seconds| seconds >= 119);
     assert!(until(SOON, renewed), "{:?}", valid(&c1, &given));
     assert_eq!(world.listed6("testnet/c1/eth0")["state"], "BOUND");
+}
+
+/// A kernel bug in the daemon's way (addrconf.c since 4.19, seen in 6.18): the route to an address's subnet ends at once
+/// when an address that was there for ever gets a lifetime.
+#[test]
+fn the_route_to_the_subnet_stays_when_the_address_gets_the_times_of_its_lease() {
+    let world = World::with_ipv6();
+    let _dnsmasq = world.dnsmasq6_range("100", "1ff");
+    let _daemon = world.daemon();
+    let c1 = world.host.container("c1");
+    let bridge = world.host.plugin("bridge-attach");
+    let result = bridge.add(&c1, bridged((V6.keys)())).succeeds();
+    let given = addresses(&result).remove(0);
+    assert!(given.ends_with("/64"), "{given}");
+    let limited = || valid(&c1, &given).is_some_and(|seconds| seconds <= 120);
+    assert!(until(SOON, limited), "{:?}", valid(&c1, &given));
+    let routes = c1.exec(["ip", "-6", "route", "show", "fd00:240::/64"]);
+    assert!(c1.ping("fd00:240::1"), "{routes}");
+    assert!(!routes.contains("expires -"), "{routes}");
 }
 
 #[test]

@@ -65,8 +65,11 @@ impl Attempt {
         self.routers && self.heard.is_empty() && self.solicitation.is_due(now)
     }
 
-    /// Takes a router's words.
+    /// Takes a router's words, where routers are to be heard: one may speak while neighbours are listened to.
     pub(super) fn hear(&mut self, advertisement: Advertisement, now: Time) {
+        if !self.routers {
+            return;
+        }
         self.since.get_or_insert(now);
         self.heard.retain(|old| old.router != advertisement.router);
         if self.heard.len() < MOST {
