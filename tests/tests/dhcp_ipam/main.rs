@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod again;
+mod asked;
 mod daemon;
 mod dual;
 mod events;
