@@ -81,3 +81,26 @@ fn a_lease_of_another_link_is_given_up_after_a_restart() {
     assert!(until(SOON, moved), "{old:?} {:?}", v6(&c1));
     assert!(c1.reaches("fd00:241::1"));
 }
+
+#[test]
+fn a_name_server_of_ipv4_in_the_form_of_ipv6_is_left_out() {
+    let world = World::with_ipv6();
+    let range = "--dhcp-range=fd00:240::100,fd00:240::1ff,64,2m";
+    let servers = "--dhcp-option=option6:dns-server,[::ffff:192.0.2.1],[fd00:240::54]";
+    let _dnsmasq = world.dnsmasq6(&["--dhcp-authoritative", range, servers]);
+    let daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    let conf = alone(json!({ "ipv4": "off", "ipv6": "dhcp", "startDaemon": false }));
+    let result = world.plugin().add(&c1, &conf).succeeds();
+    assert_eq!(result["dns"]["nameservers"], json!(["fd00:240::54"]));
+    // What was written is read again.
+    daemon.signal(Signal::SIGKILL);
+    drop(daemon);
+    let _daemon = world.daemon();
+    let listed = world.listed6("testnet/c1/eth0");
+    assert_eq!(
+        listed["address"],
+        addresses(&result)[0].as_str(),
+        "{listed}"
+    );
+}

@@ -122,8 +122,12 @@ impl Advertisement {
     }
 }
 
-fn is_host(address: &Ipv6Addr) -> bool {
-    !address.is_unspecified() && !address.is_multicast() && !address.is_loopback()
+/// What may be another host's address. One of IPv4 in IPv6's form is no address of a packet (RFC 4291, 2.5.5.2).
+pub(super) fn is_host(address: &Ipv6Addr) -> bool {
+    !address.is_unspecified()
+        && !address.is_multicast()
+        && !address.is_loopback()
+        && address.to_ipv4_mapped().is_none()
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
