@@ -14,6 +14,7 @@ mod life6;
 mod many;
 mod neighbours;
 mod page;
+mod promises;
 mod servers;
 mod servers6;
 mod slaac;
