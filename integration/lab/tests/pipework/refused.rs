@@ -1,6 +1,8 @@
 //! What is wrong with a line is said before anything is changed.
 
-use super::world::World;
+use plumb_tests::until;
+
+use super::world::{SOON, World};
 
 #[test]
 fn the_syntax_is_printed_where_words_are_missing() {
@@ -84,6 +86,8 @@ fn a_name_that_the_guest_has_already_is_refused() {
     let c1 = world.container("c1");
     world.sh("ip link add some type veth peer name eth1 netns c1");
     world.sh("ip link set some up");
+    // The kernel notices a moment later that nobody is at the other end.
+    assert!(until(SOON, || world.link("some").unwrap()["operstate"] == "DOWN"));
     let (before, inside) = (world.state(), c1.state());
     for host in ["br1", "some", "--direct-phys some"] {
         let said = world.fails(&format!("{host} c1 10.1.0.2/24"));
