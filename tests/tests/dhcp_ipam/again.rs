@@ -113,6 +113,45 @@ fn a_daemon_killed_while_nobody_answers_for_ipv6_goes_on_with_the_next_add() {
     killed_while_it_asks(&V6, [&["SOLICITING"], &["CONFIRMING", "SOLICITING"]]);
 }
 
+/// A namespace that goes while its lease is quietly held: when it is time to renew it, nobody does.
+#[track_caller]
+fn gone_while_it_is_held(family: &Family, times: &str) {
+    let world = (family.world)();
+    let _server = family.isc_dhcpd(&world, times);
+    let _daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    let conf = alone((family.keys)());
+    let result = world.plugin().add(&c1, &conf).succeeds();
+    c1.vanish();
+    let capture = world.server.capture("eth0", "udp port 67 or udp port 547");
+    let listed = || (family.listed)(&world, "testnet/c1/eth0");
+    let state = |state: &str| listed()["state"] == state;
+    assert!(until(SOON, || state("GONE")), "{}", listed());
+    assert_eq!(listed()["address"], addresses(&result)[0].as_str());
+    // It ends, and is not taken back by anybody.
+    assert!(until(SOON, || listed().is_null()), "{}", listed());
+    assert_eq!(capture.packets(), Vec::<String>::new());
+    let files = fs::read_dir("/var/lib/cni/dhcp-ipam").unwrap().flatten();
+    let files = files.filter(|file| file.file_name() != "lock").count();
+    assert_eq!(files, 0);
+}
+
+#[test]
+fn a_lease_whose_namespace_is_gone_is_not_renewed_and_is_forgotten_at_its_end() {
+    gone_while_it_is_held(
+        &V4,
+        "default-lease-time 8; max-lease-time 8; option dhcp-renewal-time 4; option dhcp-rebinding-time 6;",
+    );
+}
+
+#[test]
+fn an_ipv6_lease_whose_namespace_is_gone_is_not_renewed_and_is_forgotten_at_its_end() {
+    gone_while_it_is_held(
+        &V6,
+        "default-lease-time 8; preferred-lifetime 7; option dhcp-renewal-time 4; option dhcp-rebinding-time 6;",
+    );
+}
+
 /// A namespace that goes while its lease is being renewed, for which sockets are open in it.
 #[track_caller]
 fn gone_while_it_asks(family: &Family, times: &str) {

@@ -29,7 +29,14 @@ fn one_add_brings_both_families_and_one_del_gives_both_back() {
         .check(&c1, &conf)
         .succeeds();
     until_leases6(1);
-    bridge.previous(&result).del(&c1, &conf).succeeds();
+    bridge.clone().previous(&result).del(&c1, &conf).succeeds();
+    until_leases(0);
+    until_leases6(0);
+    // So does a GC that does not know of it.
+    let c2 = world.host.container("c2");
+    bridge.add(&c2, &conf).succeeds();
+    until_leases6(1);
+    bridge.valid([("c1", "eth0")]).gc(&conf).succeeds();
     until_leases(0);
     until_leases6(0);
 }

@@ -45,7 +45,7 @@ fn left(until: Time, time: Time) -> String {
 pub(super) fn described6(session: &Session6, time: Time, depth: Depth) -> Json {
     let lease = session.lease.as_ref().map(|(lease, _)| lease);
     let address = lease.and_then(|one| session.cidr(&one.terms));
-    let delegated = lease.and_then(|one| one.terms.prefix);
+    let delegated = lease.and_then(|one| one.prefix_left(time));
     let line = ObjectWriter::default()
         .with("attachment", session.owner.to_string())
         .with("family", "ipv6")

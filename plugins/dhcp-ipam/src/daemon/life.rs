@@ -231,7 +231,7 @@ impl Daemon {
             F::pass_time(daemon, session, time);
             if session.has_ended(time) {
                 session.say(format_args!(
-                    "the lease of an interface that is gone has ended"
+                    "the lease of an interface that is gone is kept no longer"
                 ));
                 daemon.let_go(session);
             }
@@ -243,9 +243,7 @@ impl Daemon {
         session.complain(error);
         self.refuse(session, error);
         F::park(session);
-        session.client = None;
-        session.applied = None;
-        session.close();
+        session.keep_for_an_add(now());
     }
 
     /// Tells those whose patience is over what was tried.

@@ -16,7 +16,18 @@ use crate::record::Place;
 use crate::time::Time;
 
 /// How often a namespace is looked at whose sockets are open: they keep it alive.
-pub(super) const LOOKING: Duration = Duration::from_secs(20);
+const LOOKING: Duration = Duration::from_secs(20);
+
+/// How often one is looked at whose lease is quietly held, which may be so for days, or for ever.
+pub(super) const VISITING: Duration = Duration::from_hours(1);
+/// How long a lease is kept whose interface is gone, where it does not end before: one that has no end would stay for ever.
+const KEEPING: Duration = Duration::from_hours(7 * 24);
+
+/// When to look next at one whose sockets are open, where another look was planned.
+pub(super) fn sooner(planned: Option<Time>, now: Time) -> Time {
+    let soon = now.after(LOOKING);
+    planned.map_or(soon, |planned| planned.min(soon))
+}
 
 /// Somebody who waits for a lease.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +51,8 @@ pub(super) struct Session<F: Family> {
     pub(super) ears: F::Ears,
     /// The last lease, and the seconds since 1970 when it began.
     pub(super) lease: Option<(F::Lease, u64)>,
+    /// Until when it is kept at most, once its interface is gone.
+    kept_until: Time,
     /// What the interface has of us.
     pub(super) applied: Option<F::Terms>,
     pub(super) waiters: Vec<Waiter>,
@@ -70,6 +83,7 @@ impl<F: Family> Session<F> {
             client: None,
             ears: F::Ears::default(),
             lease: None,
+            kept_until: Time::NEVER,
             applied: None,
             waiters: Vec::new(),
             due: None,
@@ -82,7 +96,7 @@ impl<F: Family> Session<F> {
     pub(super) fn deadline(&self, now: Time) -> Option<Time> {
         let own = match (&self.client, &self.lease) {
             (Some(client), _) => F::client_deadline(client),
-            (None, Some((lease, _))) => Some(F::expiry(lease)),
+            (None, Some((lease, _))) => Some(F::expiry(lease).min(self.kept_until)),
             (None, None) => None,
         };
         let waiting = self.waiters.iter().map(|waiter| waiter.deadline).min();
@@ -90,9 +104,17 @@ impl<F: Family> Session<F> {
         times.into_iter().flatten().min()
     }
 
-    /// Whether its lease has ended, and nobody asks for another.
+    /// Its interface is gone: its lease waits for an ADD that wants it again.
+    pub(super) fn keep_for_an_add(&mut self, now: Time) {
+        self.client = None;
+        self.applied = None;
+        self.kept_until = now.after(KEEPING);
+        self.close();
+    }
+
+    /// Whether its lease has ended or waited for long, and nobody asks for another.
     pub(super) fn has_ended(&self, now: Time) -> bool {
-        let over = |(lease, _): &(F::Lease, u64)| F::expiry(lease) <= now;
+        let over = |(lease, _): &(F::Lease, u64)| F::expiry(lease).min(self.kept_until) <= now;
         !F::asks(self) && self.lease.as_ref().is_some_and(over)
     }
 
@@ -197,5 +219,41 @@ impl<F: Family> Sessions<F> {
 
     pub(super) fn len(&self) -> usize {
         self.all.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::session4::V4;
+    use crate::kept::Kept;
+    use crate::record::Record;
+
+    /// A session whose interface went at that second, with a lease of so many.
+    fn gone(at: Time, seconds: u32) -> Session<V4> {
+        let text = include_bytes!("../../../../fuzz/corpus/dhcp_state/held");
+        let json = cni_common::json::Json::parse(text).unwrap();
+        let record = Record::from_json(&json).unwrap();
+        let mut lease = record.lease;
+        Rc::make_mut(&mut lease.terms).seconds = seconds;
+        let mut session = Session::new(1, record.owner, record.place, record.settings);
+        session.lease = Some((lease, 0));
+        session.keep_for_an_add(at);
+        session
+    }
+
+    #[test]
+    fn the_lease_of_an_interface_that_is_gone_is_kept_until_it_ends_or_for_a_week() {
+        let at = Time::from_millis(1_000_000_000);
+        let week = at.after(Duration::from_hours(168));
+        for seconds in [u32::MAX, 90 * 86_400] {
+            let session = gone(at, seconds);
+            assert_eq!(session.deadline(at), Some(week));
+            assert!(!session.has_ended(at.after(Duration::from_hours(167))));
+            assert!(session.has_ended(week));
+        }
+        let session = gone(at, 3600);
+        let end = session.lease.as_ref().map(|(lease, _)| lease.expiry());
+        assert_eq!(session.deadline(at), end);
     }
 }

@@ -6,7 +6,7 @@ use cni_common::error::Error;
 
 use super::Daemon;
 use super::attempt6::{Attempt, Progress, Want};
-use super::session::LOOKING;
+use super::session::{VISITING, sooner};
 use super::session6::{OurClient6, Session6, Settling};
 use crate::client6::{Client6, Policy};
 use crate::inside6::LinkLocal;
@@ -58,7 +58,7 @@ impl Daemon {
             if !listens {
                 // Nothing keeps the namespace of a quiet lease alive.
                 session.close();
-                session.own.look = None;
+                session.own.look = session.client.as_ref().map(|_| now().after(VISITING));
             } else if session
                 .client
                 .as_ref()
@@ -69,8 +69,8 @@ impl Daemon {
             }
         }
         let open = session.ears.dhcp.is_some() || session.ears.neighbours.is_some();
-        if open && session.own.look.is_none() {
-            session.own.look = Some(now().after(LOOKING));
+        if open {
+            session.own.look = Some(sooner(session.own.look, now()));
         }
     }
 

@@ -10,7 +10,7 @@ use cni_common::json::{Json, ObjectWriter};
 use super::counters::Counter;
 use super::describe::{self, Depth};
 use super::family::Family;
-use super::session::{LOOKING, Session, Sessions};
+use super::session::{Session, Sessions, VISITING, sooner};
 use super::session4::{Ears, OurClient, Session4, V4};
 use super::{Daemon, Due, failure};
 use crate::client::{Client, Output};
@@ -191,9 +191,10 @@ impl Daemon {
         session.lease = Some((lease.clone(), wall));
         if self.inside(&session).is_err() {
             session.say(format_args!(
-                "its interface is gone; {} is kept until it ends",
+                "its interface is gone; {} is kept for a while",
                 lease.terms.cidr()
             ));
+            session.keep_for_an_add(time);
             return session;
         }
         let identity = session.identity(self.options.broadcast);
@@ -288,12 +289,12 @@ impl Daemon {
         if !listens {
             // Nothing keeps the namespace of a quiet lease alive.
             session.close();
-            session.own.look = None;
+            session.own.look = session.client.as_ref().map(|_| now().after(VISITING));
         } else if !probes && let Some(ears) = &mut session.ears {
             ears.arp = None;
         }
-        if session.ears.is_some() && session.own.look.is_none() {
-            session.own.look = Some(now().after(LOOKING));
+        if session.ears.is_some() {
+            session.own.look = Some(sooner(session.own.look, now()));
         }
     }
 

@@ -194,8 +194,9 @@ impl Daemon {
         session.own.slaac = slaac;
         let Ok(mut inside) = self.inside(&session) else {
             session.say(format_args!(
-                "its interface is gone; its IPv6 lease is kept until it ends"
+                "its interface is gone; its IPv6 lease is kept for a while"
             ));
+            session.keep_for_an_add(time);
             return session;
         };
         if let Ok(LinkLocal::Is(local)) = inside.link_local() {
