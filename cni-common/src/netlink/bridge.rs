@@ -22,13 +22,17 @@ use crate::ident::IfName;
 pub struct Options {
     /// Spanning tree (`IFLA_BR_STP_STATE`).
     pub stp: Option<bool>,
-    /// How long a port under spanning tree listens, and then learns (`IFLA_BR_FORWARD_DELAY`).
+    /// How long a port under spanning tree listens, and then learns (`IFLA_BR_FORWARD_DELAY`). While
+    /// [`Self::follows_root`] the kernel says what the root goes by, and nowhere what was chosen.
     pub forward_delay: Option<Duration>,
     /// How long a learnt address is remembered (`IFLA_BR_AGEING_TIME`). While [`Self::topology_change`] the kernel says
     /// twice the forward delay, which it goes by then, and nowhere what was chosen.
     pub ageing_time: Option<Duration>,
     /// Whether spanning tree sees the topology change at present (`IFLA_BR_TOPOLOGY_CHANGE`); never chosen.
     pub topology_change: bool,
+    /// Whether spanning tree has another bridge as its root, whose times count (`IFLA_BR_ROOT_PORT`; IEEE 802.1D, 8.5.3);
+    /// never chosen.
+    pub follows_root: bool,
     /// Whether multicast goes only where it was asked for (`IFLA_BR_MCAST_SNOOPING`).
     pub multicast_snooping: Option<bool>,
     /// Whether ports belong to VLANs (`IFLA_BR_VLAN_FILTERING`).
@@ -50,10 +54,12 @@ impl Options {
         const STP_STATE: u16 = 5;
         const VLAN_FILTERING: u16 = 7;
         const VLAN_PROTOCOL: u16 = 8;
+        const ROOT_PORT: u16 = 12;
         const TOPOLOGY_CHANGE: u16 = 14;
         const MCAST_SNOOPING: u16 = 23;
         const VLAN_DEFAULT_PVID: u16 = 39;
         let mut found = Self::default();
+        let mut root_port = 0;
         for (kind, value) in attributes(data) {
             let is_set = Some(value.first().is_some_and(|byte| *byte != 0));
             let time = number(value).map(|ticks| TICK * ticks);
@@ -62,6 +68,7 @@ impl Options {
                 AGEING_TIME => found.ageing_time = time,
                 STP_STATE => found.stp = number(value).map(|state| state != 0),
                 VLAN_FILTERING => found.vlan_filtering = is_set,
+                ROOT_PORT => root_port = u16_at(value, 0).unwrap_or(0),
                 TOPOLOGY_CHANGE => found.topology_change = is_set == Some(true),
                 VLAN_PROTOCOL => found.vlan_protocol = Some(Protocol::from_kernel(value)),
                 MCAST_SNOOPING => found.multicast_snooping = is_set,
@@ -69,6 +76,7 @@ impl Options {
                 _ => {}
             }
         }
+        found.follows_root = found.stp == Some(true) && root_port != 0;
         found
     }
 

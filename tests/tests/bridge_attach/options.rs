@@ -58,6 +58,34 @@ fn while_spanning_tree_settles_the_ageing_time_is_no_matter() {
 }
 
 #[test]
+fn under_another_root_the_forward_delay_is_no_matter() {
+    let (host, _ipam) = host();
+    host.sh("ip link add far type bridge stp_state 1 priority 1 forward_delay 500");
+    host.sh("ip link add up0 type veth peer name end; ip link set end master far");
+    host.sh("ip link set far up; ip link set end up");
+    let conf = layer2(json!({ "stp": true, "forwardDelay": 2, "ageingTime": 60, "uplink": "up0" }));
+    let (c1, result) = attached(&host, "c1", &conf);
+    let has = |delay: u32| info(&host)["forward_delay"] == delay;
+    assert!(
+        until(Duration::from_secs(20), || has(500)),
+        "the kernel goes by the root's delay now"
+    );
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+    attached(&host, "c2", &conf);
+    plugin(&host).status(&conf).succeeds();
+    host.sh("ip link set end down; ip link set up0 down");
+    assert!(
+        until(Duration::from_secs(5), || has(200)),
+        "without its root the bridge is the root"
+    );
+    host.sh("ip link set br0 type bridge forward_delay 300; ip link set up0 up");
+    plugin(&host)
+        .previous(&result)
+        .check(&c1, &conf)
+        .fails_with(102, "forwardDelay of br0: expected 2, found 3");
+}
+
+#[test]
 fn a_bridge_that_is_there_must_have_the_options_and_is_not_changed() {
     let (host, _ipam) = host();
     host.sh("ip link add br0 type bridge forward_delay 400; ip link set br0 addrgenmode none up");

@@ -111,7 +111,7 @@ impl Options {
     }
 
     /// In what a bridge that is there is not as it is chosen: key, wanted, and found, which is nothing where this kernel's
-    /// bridges do not have it. The ageing time counts only where the kernel tells what was chosen.
+    /// bridges do not have it. Times count only where the kernel tells what was chosen.
     pub(crate) fn differences(
         &self,
         config: &Config,
@@ -152,7 +152,11 @@ impl Options {
         pairs
             .filter_map(|(key, (wanted, found))| Some((key, wanted?, found)))
             .filter(|(_, wanted, found)| found.as_ref() != Some(wanted))
-            .filter(|(key, ..)| *key != "ageingTime" || !found.topology_change)
+            .filter(|(key, ..)| match *key {
+                "ageingTime" => !found.topology_change,
+                "forwardDelay" => !found.follows_root,
+                _ => true,
+            })
             .collect()
     }
 }
