@@ -69,6 +69,12 @@ fn another_mtu_is_drift_unless_a_later_plugin_may_have_set_it() {
     said["mtu"] = 1500.into();
     let words = "mtu of eth0: expected 1500, found 1400";
     drifts(&host, &c1, &said, &result, words);
+    let mut reported = result.clone();
+    reported["interfaces"][2]["mtu"] = 1400.into();
+    plugin(&host)
+        .previous(&reported)
+        .check(&c1, &said)
+        .succeeds();
     let near = host_end(&result);
     host.sh(&format!("ip link set {near} mtu 1300"));
     drifts(&host, &c1, &conf, &result, &format!("mtu of {near}"));
