@@ -338,8 +338,8 @@ impl Route {
             gw,
             mtu: object.unsigned("mtu", u32::MAX).filter(|mtu| *mtu > 0),
             advmss: object.unsigned("advmss", u32::MAX).filter(|mss| *mss > 0),
-            priority: object.unsigned("priority", u32::MAX),
-            table: object.unsigned("table", u32::MAX),
+            priority: object.unsigned("priority", u32::MAX).filter(|it| *it > 0),
+            table: object.unsigned("table", u32::MAX).filter(|it| *it > 0),
             scope: object
                 .unsigned("scope", 255)
                 .and_then(|scope| u8::try_from(scope).ok()),

@@ -13,7 +13,7 @@ use crate::ident::IfName;
 use crate::netlink::Rtnl;
 use crate::netlink::addr::Address;
 use crate::netlink::link::Link;
-use crate::netlink::route::{Route, TABLE_MAIN};
+use crate::netlink::route::{MOST_ADVMSS, MOST_MTU, Route, TABLE_MAIN};
 use crate::plugin::Call;
 use crate::result::{Attachment, Interface};
 
@@ -108,10 +108,12 @@ impl Found {
             if let Some(found) = by_it.next() {
                 // IPv6 has no scopes of routes.
                 let scope = route.scope.filter(|_| route.dst.family() == Family::V4);
+                let mtu = route.mtu.map(|mtu| mtu.min(MOST_MTU));
+                let advmss = route.advmss.map(|mss| mss.min(MOST_ADVMSS));
                 for (name, wanted, found) in [
                     ("scope", scope.map(u32::from), found.scope.map(u32::from)),
-                    ("mtu", route.mtu, found.mtu),
-                    ("advmss", route.advmss, found.advmss),
+                    ("mtu", mtu, found.mtu),
+                    ("advmss", advmss, found.advmss),
                 ] {
                     if wanted.is_some() && wanted != found {
                         let what = format!("{name} of the {what}");

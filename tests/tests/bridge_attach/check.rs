@@ -3,7 +3,7 @@
 use plumb_tests::{Container, Host, Value, json};
 
 use super::ipam::Ipam;
-use super::{attached, host, host_end, layer2, layer3, plugin};
+use super::{attached, host, host_end, layer2, layer3, plugin, with};
 
 fn checked() -> (Host, Ipam, Container, Value, Value) {
     let (host, ipam) = host();
@@ -128,6 +128,31 @@ fn what_else_a_route_carries_is_compared() {
         &result,
         "advmss of the route to 192.0.2.0/24: expected 1200, found 1100",
     );
+}
+
+#[test]
+fn what_the_kernel_makes_of_a_routes_numbers_is_no_drift() {
+    let (host, ipam) = host();
+    let ips = json!([{ "address": "10.1.0.2/24" }, { "address": "fd01::2/64" }]);
+    let more = json!([
+        { "priority": 0, "table": 0 },
+        { "mtu": 65535, "advmss": 65535 },
+        { "mtu": 4_294_967_295_u32, "advmss": 70000 },
+        { "scope": 0 },
+        { "table": 4_294_967_295_u32, "priority": 4_294_967_295_u32 },
+    ]);
+    let mut routes = Vec::new();
+    for (number, keys) in more.as_array().unwrap().iter().enumerate() {
+        for dst in [format!("10.{number}.9.0/24"), format!("fd0{number}:9::/64")] {
+            routes.push(with(json!({ "dst": dst }), keys.clone()));
+        }
+    }
+    ipam.gives("c1", json!({ "ips": ips, "routes": routes }));
+    let conf = layer3(json!({}));
+    let (c1, result) = attached(&host, "c1", &conf);
+    plugin(&host).previous(&result).check(&c1, &conf).succeeds();
+    c1.sh("ip route del 10.0.9.0/24");
+    drifts(&host, &c1, &conf, &result, "route to 10.0.9.0/24");
 }
 
 #[test]
