@@ -20,6 +20,17 @@ use crate::names::{BRIDGE_MARK, HALF_MADE, REMOVAL_MARK};
 use crate::spoof::link_local;
 use crate::uplink;
 
+/// How long a bridge may be half made while its ADD lives: it takes microseconds.
+const BEING_MADE: Duration = Duration::from_millis(50);
+
+/// The MTU of a bridge unless said otherwise (`ETH_DATA_LEN`, linux/if_ether.h).
+const DEFAULT_MTU: u32 = 1500;
+
+/// The MTU of a bridge that is made.
+fn mtu_of_new(config: &Config) -> u32 {
+    config.mtu.unwrap_or(DEFAULT_MTU)
+}
+
 /// Makes the bridge, or adopts the one there is, and sets it up.
 ///
 /// # Errors
@@ -37,7 +48,8 @@ pub(crate) fn ensure(
     let new = NewBridge {
         name,
         mac: mac::random(),
-        mtu: None,
+        // Another than it is to have: the kernel lets it follow the ports until it has been changed once.
+        mtu: Some(mtu_of_new(config) ^ 1),
         group: Some(HALF_MADE),
         options: config.options.of_new(config),
     };
@@ -54,7 +66,7 @@ pub(crate) fn ensure(
     });
     match ensure_lasting(rtnl, &new, config)? {
         Ensured::Created(link) => prepare(rtnl, link, config),
-        // Whoever makes it is about to do the same, or has crashed.
+        // Whoever made it is late, or has crashed.
         Ensured::Found(link) if is_half_made(&link) => prepare(rtnl, link, config),
         Ensured::Found(link) if link.is_bridge() => adopt(rtnl, link, config, undo),
         Ensured::Found(link) => Err(no_bridge(&link)),
@@ -181,8 +193,8 @@ pub(crate) fn is_marked_for_removal(bridge: &Link) -> bool {
     bridge.alias.as_deref() == Some(REMOVAL_MARK)
 }
 
-/// Makes or finds the bridge, and waits for one that is being removed. A removal that takes too long has crashed:
-/// then the bridge is taken over.
+/// Makes or finds the bridge, and waits for one that is being made or removed. What takes too long has crashed: then
+/// the bridge is taken over.
 fn ensure_lasting(rtnl: &mut Rtnl, new: &NewBridge<'_>, config: &Config) -> Result<Ensured, Error> {
     const PATIENCE: Duration = Duration::from_secs(1);
     let begin = Instant::now();
@@ -196,6 +208,9 @@ fn ensure_lasting(rtnl: &mut Rtnl, new: &NewBridge<'_>, config: &Config) -> Resu
                     mark(rtnl, &link, BRIDGE_MARK)?;
                 }
                 std::thread::sleep(Duration::from_millis(1));
+            }
+            Ensured::Found(link) if is_half_made(&link) && begin.elapsed() < BEING_MADE => {
+                std::thread::sleep(Duration::from_micros(200));
             }
             ensured @ (Ensured::Created(_) | Ensured::Found(_)) => return Ok(ensured),
         }
@@ -219,12 +234,10 @@ fn prepare(rtnl: &mut Rtnl, link: Link, config: &Config) -> Result<Link, Error> 
             log::warning(format_args!("set {name} to 0: {error}"));
         }
     }
-    let mut change = link.change().alias(BRIDGE_MARK).group(0).up();
+    let mtu = mtu_of_new(config);
+    let mut change = link.change().alias(BRIDGE_MARK).group(0).mtu(mtu).up();
     if config.promisc {
         change = change.promisc(true);
-    }
-    if let Some(mtu) = config.mtu.filter(|mtu| *mtu != link.mtu) {
-        change = change.mtu(mtu);
     }
     let doing = format!("set up bridge {}", link.name);
     rtnl.execute(change.doing(doing).request())
@@ -232,7 +245,6 @@ fn prepare(rtnl: &mut Rtnl, link: Link, config: &Config) -> Result<Link, Error> 
     if config.leave_down {
         add_link_local(rtnl, &link);
     }
-    let mtu = config.mtu.unwrap_or(link.mtu);
     Ok(Link { mtu, ..link })
 }
 
@@ -293,10 +305,10 @@ fn adopt(rtnl: &mut Rtnl, link: Link, config: &Config, undo: &mut Undo<'_>) -> R
     Ok(link)
 }
 
-/// Puts the bridge's MTU back to what it was before a port with a smaller one joined: the kernel makes it
-/// follow the smallest port until it has been set once.
+/// Puts the bridge's MTU back to what it was before a port with another one joined: the kernel makes it
+/// follow the smallest port until it has been changed once.
 pub(crate) fn keep_mtu(rtnl: &mut Rtnl, bridge: &Link, port_mtu: u32) -> Result<(), Error> {
-    if port_mtu >= bridge.mtu {
+    if port_mtu == bridge.mtu {
         return Ok(());
     }
     let now = rtnl.link_by_index(bridge.index).map_err(Cause::cause)?;
@@ -327,8 +339,6 @@ pub(crate) fn remove_if_empty(
 
 /// Removes a bridge whose ADD crashed before it marked it.
 fn remove_abandoned(rtnl: &mut Rtnl, bridge: &Link) -> Result<(), Error> {
-    /// How long its ADD may take if it lives: it takes microseconds.
-    const BEING_MADE: Duration = Duration::from_millis(50);
     std::thread::sleep(BEING_MADE);
     match rtnl.link_by_index(bridge.index).map_err(Cause::cause)? {
         Some(link) if is_half_made(&link) => remove_if_unused(rtnl, &link),

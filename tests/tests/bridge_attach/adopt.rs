@@ -107,6 +107,29 @@ fn a_jumbo_bridge_of_ours_stays_one() {
 }
 
 #[test]
+fn a_network_with_a_larger_mtu_does_not_raise_the_bridge() {
+    let (host, _ipam) = host();
+    let jumbo = layer2(json!({ "mtu": 9000 }));
+    let (c1, _) = attached(&host, "c1", &layer2(json!({})));
+    let (c2, _) = attached(&host, "c2", &jumbo);
+    assert_eq!(mtu(&host), 1500);
+    plugin(&host).del(&c1, layer2(json!({}))).succeeds();
+    assert_eq!(mtu(&host), 1500, "only a jumbo port is left");
+    plugin(&host).del(&c2, &jumbo).succeeds();
+    attached(&host, "c3", &jumbo);
+    assert_eq!(mtu(&host), 1500, "a jumbo port is the first");
+    let (c4, _) = attached(&host, "c4", &layer2(json!({})));
+    assert_eq!(c4.link("eth0").unwrap()["mtu"], 1500);
+    host.sh("ip link add br1 type bridge; ip link set br1 up");
+    attached(
+        &host,
+        "c5",
+        &layer2(json!({ "bridge": "br1", "mtu": 9000 })),
+    );
+    assert_eq!(host.link("br1").unwrap()["mtu"], 1500);
+}
+
+#[test]
 fn an_existing_bridge_with_another_mtu_is_kept() {
     let (host, _ipam) = host();
     // Never set by hand, so the kernel would make it follow its smallest port.
