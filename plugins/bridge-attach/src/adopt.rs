@@ -20,7 +20,7 @@ use crate::attach::bridge_name;
 use crate::bridge::{self, default_pvid};
 use crate::config::Config;
 use crate::gateways::{self, Gateways};
-use crate::names::{self, Mark};
+use crate::names::{self, Held, Mark};
 use crate::plan::Plan;
 use crate::spoof;
 use crate::{firewall, masq, uplink, vlan_gateway};
@@ -146,10 +146,14 @@ fn join(
         rtnl.execute(down).map_err(Cause::cause)
     });
     let doing = format!("make {} a port of {}", link.name, bridge.name);
+    let held = Held {
+        adopted: true,
+        ..config.held(&[])
+    };
     let enslave = link
         .change()
         .master(bridge)
-        .alias(&names::adopted_alias(owner, config.gateway_vlan())?)
+        .alias(&names::alias(owner, held)?)
         .doing(doing);
     host.execute(enslave.request()).map_err(Cause::cause)?;
     let mut requests = vec![

@@ -320,8 +320,8 @@ impl<'a> Attempt<'a> {
             return Ok(());
         }
         // Before the routes: a DEL or GC that looks now must find them held.
-        let gateway = self.call.config.gateway_vlan();
-        let alias = names::alias(&self.owner, gateway, &plan.host_gateways())?;
+        let gateways = plan.host_gateways();
+        let alias = names::alias(&self.owner, self.call.config.held(&gateways))?;
         let mark = near.change().alias(&alias);
         let mark = mark.doing(format!("mark link {}", near.name));
         self.host.execute(mark.request()).map_err(Cause::cause)?;

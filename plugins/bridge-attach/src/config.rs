@@ -10,6 +10,8 @@ use cni_common::json::{Json, Object, Value};
 use cni_common::netlink::addr::Detection;
 use cni_common::result::Dns;
 
+use crate::names::Held;
+
 mod options;
 mod rules;
 mod uplink;
@@ -163,6 +165,16 @@ impl Config {
     /// The VLAN that needs a gateway interface of its own.
     pub(crate) fn gateway_vlan(&self) -> Option<u16> {
         self.vlans.vlan.filter(|_| self.gateway)
+    }
+
+    /// What an attachment has beside its link; its host routes go by these gateways.
+    pub(crate) fn held<'a>(&self, via: &'a [IpAddr]) -> Held<'a> {
+        Held {
+            gateway: self.gateway_vlan(),
+            guarded: self.checks_spoofing(),
+            via,
+            adopted: false,
+        }
     }
 
     fn refuse_contradictions(&self, object: &Object<'_>) {

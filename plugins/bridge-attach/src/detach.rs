@@ -23,15 +23,16 @@ use crate::vlan_gateway;
 pub(crate) fn detach(call: &DelCall<Config>) -> Result<(), Error> {
     let doing = || format!("detach {}/{}", call.container, call.ifname);
     ipam::del(&call.ipam(), || {
-        remove(call)
-            .and(firewall::remove(call))
+        let mut guarded = false;
+        remove(call, &mut guarded)
+            .and(firewall::remove(call, guarded))
             .and(policy::remove(call))
     })
     .step(doing)
 }
 
-/// Removes the link, the host routes and, where asked for, the bridge.
-fn remove(call: &DelCall<Config>) -> Result<(), Error> {
+/// Removes the link, the host routes and, where asked for, the bridge; tells whether the link says that it is guarded.
+fn remove(call: &DelCall<Config>, guarded: &mut bool) -> Result<(), Error> {
     let mut host = Rtnl::open().map_err(Cause::cause)?;
     let configured = match bridge_name(&call.config) {
         Ok(name) => host.link_by_name(name).map_err(Cause::cause)?,
@@ -52,6 +53,7 @@ fn remove(call: &DelCall<Config>) -> Result<(), Error> {
     let mark = near
         .as_ref()
         .and_then(|near| Mark::parse(near.alias.as_deref()?));
+    *guarded = mark.as_ref().is_some_and(|mark| mark.guarded);
     let held_routes = mark.as_ref().is_some_and(|mark| !mark.via.is_empty());
     let vlan = mark
         .and_then(|mark| mark.gateway)

@@ -50,18 +50,19 @@ pub(crate) fn undo_guard(config: &Config, owner: &Owner, undo: &mut Undo<'_>) {
     });
 }
 
-/// Removes what there is of an attachment, with no need for its result.
-pub(crate) fn remove(call: &DelCall<Config>) -> Result<(), Error> {
+/// Removes what there is of an attachment, with no need for its result. `guarded` is whether its port was, whatever the
+/// configuration says by now: what stays would cut off the next container under that name.
+pub(crate) fn remove(call: &DelCall<Config>, guarded: bool) -> Result<(), Error> {
     let owner = call.owner();
     let mut outcome = Ok(());
-    if call.config.masquerade {
+    if call.config.masquerade || masq::is_kept(&owner) {
         let addresses = recorded_addresses(call);
         outcome = masq::remove(&owner, &addresses);
         if !is_made_by_us(call, &owner) {
             outcome = outcome.and(reference::remove_masquerade(&owner, &addresses));
         }
     }
-    if call.config.spoof_check != SpoofCheck::Off {
+    if guarded || call.config.checks_spoofing() {
         let expected = expected_guard(call, &owner);
         let leaving = Leaving::Of(&owner, expected.as_ref());
         outcome = outcome.and(spoof::release(&leaving));

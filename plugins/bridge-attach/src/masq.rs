@@ -91,6 +91,11 @@ pub(crate) fn add(
     Ok(())
 }
 
+/// Whether [`add`] did something for the owner, as far as is known without a look at the firewall.
+pub(crate) fn is_kept(owner: &Owner) -> bool {
+    Keeper::of_bridge_attach().keeps(owner)
+}
+
 /// Removes what [`add`] did for the owner, which probably has these addresses.
 pub(crate) fn remove(owner: &Owner, addresses: &[IpAddr]) -> Result<(), Error> {
     Keeper::of_bridge_attach()

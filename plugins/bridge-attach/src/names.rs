@@ -30,6 +30,9 @@ const VIA: &str = " via ";
 /// What stands between the owner's tag and the VLAN whose gateway interface the attachment needs.
 const GATEWAY: &str = " gateway ";
 
+/// What stands behind the owner's tag where the port is guarded.
+const GUARDED: &str = " guarded";
+
 /// What stands at the end of the alias of an interface that was adopted, and is somebody else's to delete.
 const ADOPTED: &str = " adopted";
 
@@ -71,13 +74,15 @@ pub(crate) fn host_name_of(hash: u64) -> String {
     format!("{PREFIX}{}", owner::short(hash))
 }
 
-/// What the alias of a host end says: its owner, the VLAN whose gateway interface it needs, and the gateways of the host
-/// routes it holds.
+/// What the alias of a host end says: its owner, whether it is guarded, the VLAN whose gateway interface it needs, and the
+/// gateways of the host routes it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     tag: Tag,
     /// The VLAN.
     pub(crate) gateway: Option<u16>,
+    /// Whether `macspoofchk` or `ipspoofchk` guards it.
+    pub(crate) guarded: bool,
     /// Whether the link was there before.
     pub(crate) adopted: bool,
     /// The gateways, without repetition.
@@ -94,9 +99,14 @@ impl Mark {
         let (tag, via) = alias.rsplit_once(VIA).unwrap_or((alias, ""));
         let via = via.split(',').filter_map(|ip| ip.parse().ok()).collect();
         let (tag, gateway) = tag.rsplit_once(GATEWAY).unwrap_or((tag, ""));
+        let (tag, guarded) = match tag.strip_suffix(GUARDED) {
+            Some(tag) => (tag, true),
+            None => (tag, false),
+        };
         Some(Self {
             tag: Tag::parse(tag)?,
             gateway: gateway.parse().ok(),
+            guarded,
             adopted,
             via,
         })
@@ -118,31 +128,42 @@ impl Mark {
     }
 }
 
-/// The alias of an interface that was adopted.
-pub(crate) fn adopted_alias(owner: &Owner, gateway: Option<u16>) -> Result<String, Error> {
-    let mut text = alias(owner, gateway, &[])?;
-    let mut end = text.len().min(ALIAS.saturating_sub(ADOPTED.len()));
-    while !text.is_char_boundary(end) {
-        end = end.saturating_sub(1);
-    }
-    // Only the names at the end of a tag without a gateway can be that long.
-    text.truncate(end);
-    Ok(text + ADOPTED)
+/// What an attachment has beside its link, which is to go with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Held<'a> {
+    /// The VLAN whose gateway interface it needs.
+    pub(crate) gateway: Option<u16>,
+    /// Whether the port is guarded.
+    pub(crate) guarded: bool,
+    /// The gateways of its host routes.
+    pub(crate) via: &'a [IpAddr],
+    /// Whether the link itself was there before.
+    pub(crate) adopted: bool,
 }
 
 /// The alias of a host end.
 ///
 /// # Errors
 /// Code 7 when the gateways of the host routes do not fit: some five of IPv6.
-pub(crate) fn alias(owner: &Owner, gateway: Option<u16>, via: &[IpAddr]) -> Result<String, Error> {
+pub(crate) fn alias(owner: &Owner, held: Held<'_>) -> Result<String, Error> {
     /// What must remain of the tag: version, hash and the space behind it.
     const LEAST: usize = 25;
     let mut text = owner.tag();
-    let mut suffix = gateway.map_or_else(String::new, |vlan| format!("{GATEWAY}{vlan}"));
-    if !via.is_empty() {
-        let list: Vec<String> = via.iter().map(IpAddr::to_string).collect();
+    let mut suffix = String::new();
+    if held.guarded {
+        suffix.push_str(GUARDED);
+    }
+    if let Some(vlan) = held.gateway {
+        suffix.push_str(GATEWAY);
+        suffix.push_str(&vlan.to_string());
+    }
+    if !held.via.is_empty() {
+        let list: Vec<String> = held.via.iter().map(IpAddr::to_string).collect();
         suffix.push_str(VIA);
         suffix.push_str(&list.join(","));
+    }
+    if held.adopted {
+        suffix.push_str(ADOPTED);
     }
     let Some(room) = ALIAS
         .checked_sub(suffix.len())
@@ -152,7 +173,7 @@ pub(crate) fn alias(owner: &Owner, gateway: Option<u16>, via: &[IpAddr]) -> Resu
             Code::InvalidConfig,
             format!(
                 "hostRoutes: {} different gateways are more than one attachment can hold",
-                via.len()
+                held.via.len()
             ),
         ));
     };
@@ -188,23 +209,34 @@ mod tests {
     #[test]
     fn an_alias_names_its_owner_and_its_gateways() {
         let one = owner("net", "c1");
-        let plain = Mark::parse(&alias(&one, None, &[]).unwrap()).unwrap();
-        assert!(plain.is_of(&one) && plain.via.is_empty());
+        let parsed = |held| Mark::parse(&alias(&one, held).unwrap()).unwrap();
+        let plain = parsed(Held::default());
+        assert!(plain.is_of(&one) && plain.via.is_empty() && !plain.guarded);
         assert!(!plain.is_of(&owner("net", "c2")));
 
         let via: Vec<IpAddr> = vec!["10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
-        let mark = Mark::parse(&alias(&one, None, &via).unwrap()).unwrap();
+        let held = Held {
+            via: &via,
+            ..Held::default()
+        };
+        let mark = parsed(held);
         assert!(mark.is_of(&one) && mark.is_of_network(&one.network));
         assert_eq!(mark.via, via);
 
-        let adopted = Mark::parse(&adopted_alias(&one, Some(7)).unwrap()).unwrap();
-        assert!(adopted.adopted && adopted.is_of(&one) && !mark.adopted);
-        assert_eq!(adopted.gateway, Some(7));
-
-        for via in [&via[..], &[]] {
-            let mark = Mark::parse(&alias(&one, Some(7), via).unwrap()).unwrap();
-            assert!(mark.is_of(&one) && mark.is_of_network(&one.network));
-            assert_eq!((mark.gateway, &mark.via[..]), (Some(7), via));
+        let all = [false, true].map(|flag| [(flag, &via[..]), (flag, &[])]);
+        for (flag, via) in all.into_iter().flatten() {
+            for (guarded, adopted) in [(flag, true), (true, flag)] {
+                let held = Held {
+                    gateway: Some(7),
+                    guarded,
+                    via,
+                    adopted,
+                };
+                let mark = parsed(held);
+                assert!(mark.is_of(&one) && mark.is_of_network(&one.network));
+                assert_eq!((mark.gateway, &mark.via[..]), (Some(7), via));
+                assert_eq!((mark.guarded, mark.adopted), (guarded, adopted));
+            }
         }
     }
 
@@ -218,16 +250,25 @@ mod tests {
                     .unwrap()
             })
             .collect();
-        let text = alias(&long, Some(4094), &via).unwrap();
+        let held = Held {
+            gateway: Some(4094),
+            guarded: true,
+            via: &via,
+            adopted: true,
+        };
+        let text = alias(&long, held).unwrap();
         assert!(text.len() <= ALIAS, "{}", text.len());
         let mark = Mark::parse(&text).unwrap();
         assert!(mark.is_of(&long));
         assert_eq!(mark.via, via);
+        assert!(mark.guarded && mark.adopted);
         let more = [&via[..], &via].concat();
-        assert_eq!(
-            alias(&long, None, &more).unwrap_err().code(),
-            Code::InvalidConfig
-        );
+        let held = Held {
+            via: &more,
+            ..Held::default()
+        };
+        let error = alias(&long, held).unwrap_err();
+        assert_eq!(error.code(), Code::InvalidConfig);
     }
 
     #[test]

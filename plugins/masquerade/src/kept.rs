@@ -44,6 +44,12 @@ impl Keeper<'_> {
         self.directory.map(Store::open).transpose()
     }
 
+    /// Whether the configuration of an attachment is kept.
+    pub fn keeps(&self, owner: &Owner) -> bool {
+        let store = self.store().ok().flatten();
+        store.is_some_and(|store| store.has(owner, self.maker))
+    }
+
     /// Attaches, and keeps the configuration that a reload does it again by. Where the rules of the network have gone, the
     /// other attachments get theirs back as well. On failure nothing stays.
     pub fn attach(

@@ -133,6 +133,11 @@ impl Store {
         written
     }
 
+    /// Whether there is a file of an attachment.
+    pub fn has(&self, owner: &Owner, maker: Maker) -> bool {
+        self.path(owner, maker).exists()
+    }
+
     /// Forgets an attachment; it is no error if there is nothing.
     pub fn forget(&self, owner: &Owner, maker: Maker) -> Result<(), Error> {
         remove(&self.path(owner, maker))

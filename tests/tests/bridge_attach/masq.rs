@@ -76,6 +76,21 @@ fn del_leaves_no_rule_with_or_without_namespace_and_result() {
     assert_eq!(host.ruleset(), before);
 }
 
+#[test]
+fn del_leaves_no_rule_when_the_configuration_has_lost_the_key() {
+    let (host, _ipam) = host();
+    let before = host.ruleset();
+    let (c1, result) = attached(&host, "c1", &masquerading());
+    let (c2, _) = attached(&host, "c2", &masquerading());
+    let open = layer3(json!({}));
+    plugin(&host).previous(&result).del(&c1, &open).succeeds();
+    gone(&host, "testnet/c1/eth0");
+    assert!(host.ruleset().contains("testnet/c2/eth0"));
+    c2.vanish();
+    plugin(&host).netns("").del(&c2, &open).succeeds();
+    assert_eq!(host.ruleset(), before);
+}
+
 /// With the Go plugin they share a chain, which the DEL of the first flushes and then cannot delete.
 #[test]
 fn two_interfaces_of_a_container_on_one_network_keep_their_own_rules() {

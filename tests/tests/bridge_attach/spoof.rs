@@ -237,6 +237,36 @@ fn del_leaves_nothing_with_or_without_namespace_and_result() {
 }
 
 #[test]
+fn no_guard_stays_when_the_configuration_has_lost_the_key() {
+    let it = guarded(json!({ "ipspoofchk": true }));
+    let open = layer3(json!({}));
+    let plugin = plugin(&it.host);
+    attached(&it.host, "c3", &it.conf);
+    for config in [&it.conf, &open] {
+        let result = plugin.add(&it.c1, config);
+        result.fails_with(101, "eth0");
+        plugin.del(&it.c1, &open).succeeds();
+        gone(&it.host, "testnet/c1/eth0");
+        plugin.add(&it.c1, &open).succeeds();
+        assert!(until(SOON, || it.c1.ping("10.1.0.3")));
+        plugin.del(&it.c1, &open).succeeds();
+        plugin.add(&it.c1, &it.conf).succeeds();
+    }
+    assert!(it.host.ruleset().contains("testnet/c3/eth0"));
+    // An ADD that crashed late, and another configuration afterwards.
+    let port = it.result["interfaces"][1]["name"].as_str().unwrap();
+    let alias = it.host.link(port).unwrap()["ifalias"].clone();
+    let alias = alias.as_str().unwrap();
+    it.c1.sh("ip link del eth0");
+    it.host.sh(&format!(
+        "ip link add {port} type veth peer name end; ip link set {port} alias '{alias}'"
+    ));
+    plugin.add(&it.c1, &open).succeeds();
+    assert!(until(SOON, || it.c1.ping("10.1.0.3")));
+    assert!(!it.host.ruleset().contains("testnet/c1/eth0"));
+}
+
+#[test]
 fn an_attachment_can_come_back_at_once() {
     let it = guarded(json!({ "ipspoofchk": true }));
     let args = plugin(&it.host).args("MAC=02:00:00:00:00:01");

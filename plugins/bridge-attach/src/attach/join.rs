@@ -13,6 +13,8 @@ use cni_common::undo::Undo;
 use super::{Attempt, delete_detached};
 use crate::bridge::default_pvid;
 use crate::detach::is_host_end;
+use crate::names::Mark;
+use crate::spoof::{self, Leaving};
 use crate::{bridge, host_routes, names, vlan_gateway};
 
 impl Attempt<'_> {
@@ -79,7 +81,7 @@ impl Attempt<'_> {
                     Error::new(Code::TryAgain, format!("{} vanished", self.host_name))
                 })?,
         };
-        let alias = names::alias(&self.owner, config.gateway_vlan(), &[])?;
+        let alias = names::alias(&self.owner, config.held(&[]))?;
         let mut mark = near.change().alias(&alias).group(0);
         if config.hairpin {
             mark = mark.hairpin(true);
@@ -144,6 +146,12 @@ impl Attempt<'_> {
             ));
         }
         log::info(format_args!("{} was left behind: deleted", link.name));
-        delete_detached(&mut self.host, &link)
+        delete_detached(&mut self.host, &link)?;
+        let mark = link.alias.as_deref().and_then(Mark::parse);
+        if mark.is_some_and(|mark| mark.guarded) {
+            // With the address of that try, whether or not there is a guard this time.
+            spoof::release(&Leaving::Of(&self.owner, None))?;
+        }
+        Ok(())
     }
 }
