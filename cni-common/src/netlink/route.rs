@@ -22,7 +22,7 @@ use crate::addr::{Cidr, Family};
 /// The main routing table (`RT_TABLE_MAIN`, linux/rtnetlink.h).
 pub const TABLE_MAIN: u32 = 254;
 
-/// The largest `RTAX_MTU` that the kernel keeps: it takes a larger one and makes it this (`ip_metrics_convert`, net/ipv4/metrics.c).
+/// The largest `RTAX_MTU` that the kernel keeps: it takes a larger one and makes it this (`ip_metrics_convert`, `net/ipv4/metrics.c`).
 pub const MOST_MTU: u32 = 65535 - 15;
 
 /// The largest `RTAX_ADVMSS` that the kernel keeps, likewise.

@@ -23,7 +23,7 @@ use crate::uplink;
 /// How long a bridge may be half made while its ADD lives: it takes microseconds.
 const BEING_MADE: Duration = Duration::from_millis(50);
 
-/// The MTU of a bridge unless said otherwise (`ETH_DATA_LEN`, linux/if_ether.h).
+/// The MTU of a bridge unless said otherwise (`ETH_DATA_LEN`, `linux/if_ether.h`).
 const DEFAULT_MTU: u32 = 1500;
 
 /// The MTU of a bridge that is made.
