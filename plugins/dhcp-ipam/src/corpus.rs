@@ -235,7 +235,10 @@ fn clients6() -> Vec<Client6<fn() -> u32>> {
         client.handle_timeout(time);
         client
     };
+    let mut leaving = again(true, true);
+    leaving.release(time);
     vec![
+        leaving,
         Client6::start(identity(), policy, random, time),
         Client6::inform(identity(), policy, random, time),
         again(false, true),

@@ -26,23 +26,12 @@ fn killed_in(
     outcome.fails_with(11, "");
 }
 
-/// Has the server not hear the messages of one type, by the number that they begin with.
-fn deaf(world: &World, port: u16, kind: Option<u8>) {
-    let rule =
-        kind.map(|kind| format!("nft add rule inet deaf in udp dport {port} @th,64,8 {kind} drop"));
-    let base = "nft add table inet deaf; nft flush table inet deaf; \
-        nft 'add chain inet deaf in { type filter hook input priority 0; }'";
-    world
-        .server
-        .sh(&format!("{base}; {}", rule.unwrap_or_default()));
-}
-
 /// Neighbours have both addresses that there are, until the daemon is killed in `state`; then one of them is free.
 #[track_caller]
 fn killed_after_a_decline(family: &Family, state: &str, unheard: Option<u8>) {
     let world = (family.world)();
     let _server = (family.serve_two)(&world);
-    deaf(&world, 547, unheard);
+    world.deaf_to(unheard);
     let squatter = world.plugged("squatter");
     squatter.sh("ip link set eth0 up");
     for each in family.two {
@@ -59,7 +48,7 @@ fn killed_after_a_decline(family: &Family, state: &str, unheard: Option<u8>) {
 
     let [taken, free] = family.two;
     squatter.sh(&format!("ip addr del {free} dev eth0"));
-    deaf(&world, 547, None);
+    world.deaf_to(None);
     let _daemon = world.daemon();
     assert!(listed().is_null(), "{}", listed());
     let given = addresses(&plugin.add(&c1, &conf).succeeds());
@@ -183,7 +172,7 @@ fn a_daemon_killed_while_it_asks_for_what_is_beside_addresses_leaves_the_next_ad
     let world = World::with_ipv6();
     let _server = world.dnsmasq6(&[RA_STATELESS]);
     // Information-request is message 11.
-    deaf(&world, 547, Some(11));
+    world.deaf_to(Some(11));
     let daemon = world.daemon();
     let c1 = world.plugged("c1");
     let conf = alone(json!({ "ipv4": "off", "ipv6": "slaac", "startDaemon": false }));
@@ -191,7 +180,7 @@ fn a_daemon_killed_while_it_asks_for_what_is_beside_addresses_leaves_the_next_ad
     let listed = || world.listed6("testnet/c1/eth0");
     killed_in("INFORMING", listed, daemon, || plugin.add(&c1, &conf));
 
-    deaf(&world, 547, None);
+    world.deaf_to(None);
     let _daemon = world.daemon();
     assert!(listed().is_null(), "{}", listed());
     let result = plugin.add(&c1, &conf).succeeds();

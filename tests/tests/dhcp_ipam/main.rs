@@ -15,6 +15,7 @@ mod many;
 mod neighbours;
 mod page;
 mod promises;
+mod released;
 mod servers;
 mod servers6;
 mod slaac;

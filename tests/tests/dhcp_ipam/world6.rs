@@ -70,6 +70,28 @@ impl World {
         self.dnsmasq6(&["--dhcp-authoritative", &range])
     }
 
+    /// Has the server not hear the DHCPv6 messages of one type (RFC 8415, 7.3), or hear them all.
+    pub(crate) fn deaf_to(&self, kind: Option<u8>) {
+        let rule = kind.map(|kind| format!("@th,64,8 {kind} drop"));
+        self.drop_at_the_server(rule.as_deref());
+    }
+
+    /// Has the server not hear the first message of a type.
+    pub(crate) fn deaf_once_to(&self, kind: u8) {
+        let rule = format!("@th,64,8 {kind} limit rate 1/day burst 1 packets drop");
+        self.drop_at_the_server(Some(&rule));
+    }
+
+    fn drop_at_the_server(&self, rule: Option<&str>) {
+        let base = "nft add table inet deaf; nft flush table inet deaf; \
+            nft 'add chain inet deaf in { type filter hook input priority 0; }'";
+        self.server.sh(base);
+        if let Some(rule) = rule {
+            let rule = format!("nft add rule inet deaf in udp dport 547 {rule}");
+            self.server.sh(&rule);
+        }
+    }
+
     /// What the daemon says of an attachment's IPv6.
     #[track_caller]
     pub(crate) fn listed6(&self, attachment: &str) -> Value {

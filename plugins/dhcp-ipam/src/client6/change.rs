@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use super::exchange::{
-    CONFIRM, CONFIRMING, DECLINE, DECLINES, Exchange, INFORMATION, RENEW, REQUEST, REQUESTS, Waits,
+    CONFIRM, CONFIRMING, DECLINE, DECLINES, Exchange, INFORMATION, RELEASE, RELEASES, RENEW,
+    REQUEST, REQUESTS, Waits,
 };
 use super::state::State;
 use super::{Client6, Lost, Output, Tried};
@@ -89,6 +90,9 @@ impl<R: FnMut() -> u32> Client6<R> {
                 self.after_decline(now);
             }
             State::Declining { exchange, terms } => self.send_decline(exchange, terms, now),
+            // It has ended.
+            State::Releasing { exchange, .. } if exchange.sent >= RELEASES => {}
+            State::Releasing { exchange, terms } => self.send_release(exchange, terms, now),
             State::Informed { .. } => self.refresh(now),
             State::Informing { exchange } => self.send_information_request(exchange, now),
         }
@@ -114,6 +118,13 @@ impl<R: FnMut() -> u32> Client6<R> {
         self.outputs.push_back(Output::Send(message));
         let exchange = self.sent(exchange, DECLINE, now);
         self.state = State::Declining { exchange, terms };
+    }
+
+    pub(super) fn send_release(&mut self, exchange: Exchange, terms: Terms6, now: Time) {
+        let message = self.release_message(&exchange, &terms, now);
+        self.outputs.push_back(Output::Send(message));
+        let exchange = self.sent(exchange, RELEASE, now);
+        self.state = State::Releasing { exchange, terms };
     }
 
     pub(super) fn after_decline(&mut self, now: Time) {

@@ -33,6 +33,13 @@ pub(super) const RENEW: Waits = waits(10, 600);
 /// `REQ_MAX_RC`, `DEC_MAX_RC`.
 pub(super) const REQUESTS: u32 = 10;
 pub(super) const DECLINES: u32 = 4;
+/// Who deletes a container waits: a quarter of a second is long on its link, and three Releases are enough. RFC 8415, 7.6, has a
+/// second and four (`REL_TIMEOUT`, `REL_MAX_RC`), and leaves it to the client to end sooner (18.2.7).
+pub(super) const RELEASE: Waits = Waits {
+    first: Duration::from_millis(250),
+    longest: Duration::ZERO,
+};
+pub(super) const RELEASES: u32 = 3;
 /// `CNF_MAX_RD`.
 pub(super) const CONFIRMING: Duration = Duration::from_secs(10);
 

@@ -190,18 +190,28 @@ impl<R: FnMut() -> u32> Client6<R> {
             | State::Renewing { .. }
             | State::Rebinding { .. }
             | State::Declining { .. }
+            | State::Releasing { .. }
             | State::Informing { .. } => {}
         }
     }
 
-    /// Gives the lease back, if there is one, and ends.
+    /// Gives the lease back, if there is one, and ends when its server has heard of it, or is not there.
     pub(crate) fn release(&mut self, now: Time) {
-        if let Some(lease) = self.state.granted().cloned() {
-            let exchange = self.exchange(Duration::ZERO, now);
-            let message = self.release_message(&exchange, &lease.terms, now);
-            self.outputs.push_back(Output::Send(message));
+        if self.is_releasing() {
+            return;
         }
-        self.state = State::Stopped;
+        match self.state.granted().cloned() {
+            Some(lease) => {
+                let exchange = self.exchange(Duration::ZERO, now);
+                self.send_release(exchange, lease.terms, now);
+            }
+            None => self.state = State::Stopped,
+        }
+    }
+
+    /// Whether it gives a lease back, and is of no other use.
+    pub(crate) fn is_releasing(&self) -> bool {
+        matches!(self.state, State::Releasing { .. })
     }
 
     /// What to do next.
@@ -240,6 +250,7 @@ impl<R: FnMut() -> u32> Client6<R> {
             | State::Renewing { .. }
             | State::Rebinding { .. }
             | State::Declining { .. }
+            | State::Releasing { .. }
             | State::Informing { .. }
             | State::Informed { .. } => None,
         }

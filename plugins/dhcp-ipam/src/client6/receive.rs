@@ -108,6 +108,12 @@ impl<R: FnMut() -> u32> Client6<R> {
                 self.after_decline(now);
                 Ok(())
             }
+            // Whatever it says of it (RFC 8415, 18.2.10.4).
+            (State::Releasing { terms, .. }, Kind::Reply) => {
+                from(&terms.server, reply)?;
+                self.state = State::Stopped;
+                Ok(())
+            }
             (State::Informing { .. }, Kind::Reply) => {
                 self.learned(reply, now);
                 Ok(())

@@ -54,6 +54,8 @@ pub(super) enum State {
     },
     /// Decline was sent.
     Declining { exchange: Exchange, terms: Terms6 },
+    /// Release was sent, and nothing of the lease is used any more.
+    Releasing { exchange: Exchange, terms: Terms6 },
     /// Information-request was sent.
     Informing { exchange: Exchange },
     /// And answered; it is to be asked for again.
@@ -72,6 +74,7 @@ impl State {
             Self::Renewing { .. } => "RENEWING",
             Self::Rebinding { .. } => "REBINDING",
             Self::Declining { .. } => "DECLINING",
+            Self::Releasing { .. } => "RELEASING",
             Self::Informing { .. } => "INFORMING",
             Self::Informed { .. } => "INFORMED",
         }
@@ -95,6 +98,7 @@ impl State {
             | Self::Confirming { .. }
             | Self::Rebinding { .. }
             | Self::Declining { .. }
+            | Self::Releasing { .. }
             | Self::Informing { .. }
             | Self::Informed { .. } => None,
         }
@@ -113,6 +117,7 @@ impl State {
             | Self::Bound { .. }
             | Self::Renewing { .. }
             | Self::Declining { .. }
+            | Self::Releasing { .. }
             | Self::Informing { .. }
             | Self::Informed { .. } => self.lease(),
         }
@@ -124,6 +129,7 @@ impl State {
             Self::Waiting { until } | Self::Informed { refresh: until } => Some(*until),
             Self::Soliciting { exchange, .. }
             | Self::Declining { exchange, .. }
+            | Self::Releasing { exchange, .. }
             | Self::Informing { exchange } => Some(exchange.resend),
             Self::Requesting { exchange, held, .. } => {
                 let expiry = held.as_ref().map(Lease6::expiry);
@@ -152,6 +158,7 @@ impl State {
             | Self::Renewing { exchange, .. }
             | Self::Rebinding { exchange, .. }
             | Self::Declining { exchange, .. }
+            | Self::Releasing { exchange, .. }
             | Self::Informing { exchange } => Some(exchange),
             Self::Stopped
             | Self::Waiting { .. }

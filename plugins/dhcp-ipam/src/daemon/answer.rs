@@ -119,7 +119,7 @@ impl Daemon {
             return;
         };
         match part {
-            Part::Has(_) if !had => self.release::<F>(id),
+            Part::Has(_) if !had => self.release::<F>(id, None),
             Part::Waits => self.leave::<F>(id, connection, |daemon, session| {
                 daemon.abandon(session);
             }),

@@ -14,6 +14,7 @@ use super::event::Happened;
 use super::family::Family;
 use super::session::{Session, Waiter};
 use crate::client::Lost;
+use crate::control::Answer;
 use crate::inside::Inside;
 use crate::kept::Kept;
 use crate::record::{Place, Standing};
@@ -37,6 +38,9 @@ impl Daemon {
         };
         work(self, &mut session);
         F::advance(self, &mut session);
+        if session.leaving && !session.is_releasing() {
+            self.has_left(&mut session);
+        }
         if let Some(due) = session.due.take() {
             self.deadlines.remove(&(due, F::due(id)));
         }
@@ -64,7 +68,7 @@ impl Daemon {
             let session = F::revive(self, id, record, crowd, time);
             F::sessions_mut(self).insert(Box::new(session));
             if standing == Standing::Released {
-                self.release::<F>(id);
+                self.release::<F>(id, None);
             } else {
                 self.with::<F>(id, |_, _| {});
             }
@@ -96,6 +100,10 @@ impl Daemon {
             F::sessions_mut(self).insert(Box::new(session));
         }
         self.with(id, |daemon, session| {
+            if session.leaving {
+                // It is wanted again, and a lease is asked for anew.
+                daemon.has_left(session);
+            }
             session.waiters.push(waiter);
             session.place = place;
             session.settings = settings;
@@ -194,24 +202,59 @@ impl Daemon {
         let _ = self.write(session, Standing::Released);
         F::give_back(session, now());
         F::pump(self, session);
-        if let Err(error) = self.store.remove::<F::Record>(&session.owner) {
-            session.complain(&error);
-        }
         if let Some((lease, _)) = session.lease.take() {
             let terms = F::terms(&lease);
             self.tell(session, Happened::Released, Some(&terms), None);
         }
-        session.client = None;
-        session.close();
+        session.leaving = true;
+        // Where the interface is gone, nobody will answer.
+        if !session.is_releasing() || self.inside(session).is_err() {
+            self.has_left(session);
+        }
     }
 
-    /// DEL.
-    pub(super) fn release<F: Family>(&mut self, id: u64) {
+    /// Nothing is left to be given back.
+    fn has_left<F: Family>(&mut self, session: &mut Session<F>) {
+        if let Err(error) = self.store.remove::<F::Record>(&session.owner) {
+            session.complain(&error);
+        }
+        session.leaving = false;
+        session.client = None;
+        session.close();
+        for connection in core::mem::take(&mut session.leavers) {
+            self.one_has_left(connection);
+        }
+    }
+
+    /// DEL; `leaver` is told when the lease has been given back.
+    pub(super) fn release<F: Family>(&mut self, id: u64, leaver: Option<u64>) {
         self.with::<F>(id, |daemon, session| {
             let error = Error::new(Code::TryAgain, "the attachment was deleted meanwhile");
             daemon.refuse(session, &error);
             daemon.let_go(session);
+            if let Some(connection) = leaver.filter(|_| session.leaving) {
+                session.leavers.push(connection);
+                daemon.one_leaves(connection);
+            }
         });
+    }
+
+    /// A connection that waits until something has been given back.
+    pub(super) fn one_leaves(&mut self, connection: u64) {
+        let count = self.leaving.entry(connection).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// One thing less that it waits for; after the last it has its answer.
+    pub(super) fn one_has_left(&mut self, connection: u64) {
+        let Some(count) = self.leaving.get_mut(&connection) else {
+            return;
+        };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            self.leaving.remove(&connection);
+            self.answer(connection, &Answer::Done);
+        }
     }
 
     /// Asks for more time, because a person says so.

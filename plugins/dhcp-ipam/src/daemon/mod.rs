@@ -92,6 +92,8 @@ struct Daemon {
     v6: Sessions<V6>,
     /// ADDs that have no answer yet, by their connections.
     pending: BTreeMap<u64, Pending>,
+    /// How many things each connection waits for that are being given back.
+    leaving: BTreeMap<u64, usize>,
     connections: BTreeMap<u64, Connection>,
     deadlines: BTreeSet<(Time, Due)>,
     last: u64,
@@ -194,6 +196,7 @@ impl Daemon {
             v4: Sessions::default(),
             v6: Sessions::default(),
             pending: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             connections: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             last: 0,

@@ -113,6 +113,7 @@ impl Daemon {
     pub(super) fn hang_up(&mut self, id: u64) {
         self.connections.remove(&id);
         self.watchers.remove(&id);
+        self.leaving.remove(&id);
         self.drop_pending(id);
     }
 
@@ -147,10 +148,8 @@ impl Daemon {
         let answer = match request {
             // The answer comes with the lease.
             Request::Add(add) => return self.add(id, *add),
-            Request::Del(owner) => {
-                self.del(&owner);
-                Answer::Done
-            }
+            // The answer comes when it has been given back.
+            Request::Del(owner) => return self.leave_all(id, [owner]),
             Request::Show(owner) => self.show(&owner),
             Request::Renew(owner) => {
                 let (v4, v6) = self.ids(&owner);
@@ -166,8 +165,8 @@ impl Daemon {
                 }
             }
             Request::Gc { network, valid } => {
-                self.collect(&network, &valid);
-                Answer::Done
+                let stale = self.stale(&network, &valid);
+                return self.leave_all(id, stale);
             }
             Request::List => {
                 let time = now();
@@ -236,6 +235,7 @@ impl Daemon {
     /// ADD: what there is of each family, or what is to come.
     fn add(&mut self, connection: u64, add: Add) {
         let (v4, v6) = self.ids(&add.owner);
+        let leaving = self.v6.find(&add.owner).is_some_and(|one| one.leaving);
         let pending = Pending {
             owner: add.owner.clone(),
             v4: add.settings.as_ref().map_or(Part::Off, |_| Part::Waits),
@@ -243,7 +243,7 @@ impl Daemon {
             require: add.require,
             grace_secs: add.grace_secs,
             until: None,
-            had: (v4.is_some(), v6.is_some()),
+            had: (v4.is_some(), v6.is_some() && !leaving),
         };
         self.pending.insert(connection, pending);
         if let Err(error) = self.begin_add(connection, add) {
@@ -311,7 +311,7 @@ impl Daemon {
         if let Some(other) = before.filter(|session| session.own.inform != inform) {
             // It was configured otherwise: what it was given so goes back.
             let id = other.id;
-            self.release::<V4>(id);
+            self.release::<V4>(id, None);
         }
         // A server may have changed the MTU of this interface.
         let before = self.v4.find(owner);
@@ -350,30 +350,33 @@ impl Daemon {
         });
     }
 
-    /// DEL: what there is of each family is given back, and forgotten.
-    fn del(&mut self, owner: &Owner) {
-        self.del_part::<V4>(owner);
-        self.del_part::<V6>(owner);
+    /// DEL and GC: what there is of each family is given back, and forgotten.
+    fn leave_all(&mut self, connection: u64, owners: impl IntoIterator<Item = Owner>) {
+        // The question itself, so that the answer comes after the last.
+        self.one_leaves(connection);
+        for owner in owners {
+            self.leave_part::<V4>(&owner, connection);
+            self.leave_part::<V6>(&owner, connection);
+        }
+        self.one_has_left(connection);
     }
 
-    fn del_part<F: Family>(&mut self, owner: &Owner) {
+    fn leave_part<F: Family>(&mut self, owner: &Owner, connection: u64) {
         if let Some(id) = F::sessions(self).id(owner) {
-            self.release::<F>(id);
+            self.release::<F>(id, Some(connection));
         } else if let Err(error) = self.store.remove::<F::Record>(owner) {
             log::warning(format_args!("{owner}: {error}"));
         }
     }
 
-    fn collect(&mut self, network: &NetworkName, valid: &Valid) {
+    /// The attachments of a network that are not among those.
+    fn stale(&self, network: &NetworkName, valid: &Valid) -> BTreeSet<Owner> {
         let stale = |owner: &&Owner| {
             let key = (owner.container.clone(), owner.ifname.clone());
             owner.network == *network && !valid.contains(&key)
         };
         let all = self.v4.owners().chain(self.v6.owners());
-        let stale: BTreeSet<Owner> = all.filter(stale).cloned().collect();
-        for owner in stale {
-            self.del(&owner);
-        }
+        all.filter(stale).cloned().collect()
     }
 }
 

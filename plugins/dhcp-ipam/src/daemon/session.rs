@@ -56,6 +56,9 @@ pub(super) struct Session<F: Family> {
     /// What the interface has of us.
     pub(super) applied: Option<F::Terms>,
     pub(super) waiters: Vec<Waiter>,
+    /// Whether its lease is being given back, which is all that is left to do; and the connections that wait for that.
+    pub(super) leaving: bool,
+    pub(super) leavers: Vec<u64>,
     /// Under which deadline it stands in the daemon's list.
     pub(super) due: Option<Time>,
     pub(super) last_error: Option<String>,
@@ -86,6 +89,8 @@ impl<F: Family> Session<F> {
             kept_until: Time::NEVER,
             applied: None,
             waiters: Vec::new(),
+            leaving: false,
+            leavers: Vec::new(),
             due: None,
             last_error: None,
             own: F::default(),
@@ -116,6 +121,11 @@ impl<F: Family> Session<F> {
     pub(super) fn has_ended(&self, now: Time) -> bool {
         let over = |(lease, _): &(F::Lease, u64)| F::expiry(lease).min(self.kept_until) <= now;
         !F::asks(self) && self.lease.as_ref().is_some_and(over)
+    }
+
+    /// Whether its client gives a lease back.
+    pub(super) fn is_releasing(&self) -> bool {
+        self.client.as_ref().is_some_and(F::is_releasing)
     }
 
     /// Whether it is of no more use to anybody.

@@ -117,6 +117,11 @@ impl Family for V4 {
         describe::state_of(session)
     }
 
+    /// Nobody answers a release: it is sent, and that is all.
+    fn is_releasing(_: &OurClient) -> bool {
+        false
+    }
+
     fn give_back(session: &mut Session4, now: Time) {
         if let Some(client) = &mut session.client {
             client.release(now);

@@ -129,6 +129,10 @@ impl Family for V6 {
         describe::state_of6(session)
     }
 
+    fn is_releasing(client: &OurClient6) -> bool {
+        client.is_releasing()
+    }
+
     fn give_back(session: &mut Session6, now: Time) {
         session.own.attempt = None;
         if let Some(client) = &mut session.client {

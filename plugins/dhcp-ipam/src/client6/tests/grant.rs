@@ -122,7 +122,40 @@ fn a_prefix_is_asked_for_kept_and_given_back() {
     let delegated = release.option(code::IA_PD).unwrap();
     assert_eq!(delegated.get(24), Some(&60));
     assert_eq!(release.option(code::IA_NA).unwrap().len(), 12 + 4 + 24);
-    assert_eq!(client.deadline(), None);
+    assert_eq!(client.lease(), None);
+    // Once more where nobody answers, and once more; the same question each time.
+    let mut waits = Vec::new();
+    while let Some(deadline) = client.deadline() {
+        waits.push(deadline.millis() - 1000);
+        client.handle_timeout(deadline);
+        let again = outputs(&mut client);
+        let kinds = again.iter().map(|output| match output {
+            Output::Send(message) => (message.kind, message.xid),
+            other => panic!("{other:?}"),
+        });
+        let expected = (Kind::Release, release.xid);
+        assert!(kinds.eq((waits.len() < 3).then_some(expected)));
+    }
+    assert_eq!(waits, [250, 750, 1750]);
+    // An answer is enough, whatever it says.
+    let mut answered = Client6::start(client.identity().clone(), policy(), random(), at(0));
+    outputs(&mut answered);
+    let granted = Reply {
+        xid: answered.xid(),
+        ..granted
+    };
+    take(&mut answered, &granted, 0);
+    outputs(&mut answered);
+    answered.release(at(1));
+    let done = Reply {
+        status: Some(status(3)),
+        ..reply(&answered, Kind::Reply)
+    };
+    take(&mut answered, &done, 1);
+    assert_eq!(
+        (answered.deadline(), answered.is_releasing()),
+        (None, false)
+    );
     // With a prefix there is no Confirm.
     let mut again = Client6::confirm(
         client.identity().clone(),

@@ -1,0 +1,151 @@
+//! A Release that is not heard: DHCPv6 has an answer to it, so DEL knows.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use plumb_tests::{Container, Value, json, until};
+
+use crate::family::V6;
+use crate::world::{SOON, World, alone};
+use crate::world6::{addresses, until_leases6};
+
+/// Release (RFC 8415, 7.3).
+const RELEASE: u8 = 8;
+
+/// Files of leases.
+fn files() -> usize {
+    let files = fs::read_dir("/var/lib/cni/dhcp-ipam").unwrap().flatten();
+    files.filter(|file| file.file_name() != "lock").count()
+}
+
+fn wanted() -> Value {
+    alone((V6.keys)())
+}
+
+#[test]
+fn a_release_that_is_lost_is_sent_again_before_del_returns() {
+    let world = World::with_ipv6();
+    let _dnsmasq = world.dnsmasq6_range("100", "1ff");
+    let _daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    world.plugin().add(&c1, wanted()).succeeds();
+    until_leases6(1);
+    let heard = world.server.capture("eth0", "udp port 547");
+    world.deaf_once_to(RELEASE);
+    world.plugin().del(&c1, wanted()).succeeds();
+    until_leases6(0);
+    let releases = || {
+        heard
+            .packets()
+            .iter()
+            .filter(|line| line.contains("release"))
+            .count()
+    };
+    assert!(until(SOON, || releases() == 2), "{:?}", heard.packets());
+    assert_eq!(files(), 0);
+}
+
+#[test]
+fn without_a_server_del_and_gc_go_on_after_three_releases() {
+    let world = World::with_ipv6();
+    let dnsmasq = world.dnsmasq6_range("100", "1ff");
+    let _daemon = world.daemon();
+    let (c1, c2) = (world.plugged("c1"), world.plugged("c2"));
+    for container in [&c1, &c2] {
+        world.plugin().add(container, wanted()).succeeds();
+    }
+    dnsmasq.signal(Signal::SIGKILL);
+    drop(dnsmasq);
+    let heard = world.server.capture("eth0", "udp port 547");
+    let outcome = world.plugin().del(&c1, wanted());
+    let elapsed = outcome.elapsed;
+    outcome.succeeds();
+    assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
+    assert_eq!(files(), 1);
+    world.plugin().valid([]).gc(wanted()).succeeds();
+    assert_eq!(files(), 0);
+    assert!(world.listed6("testnet/c2/eth0").is_null());
+    let packets = heard.packets();
+    let releases = packets.iter().filter(|line| line.contains("release"));
+    assert_eq!(releases.count(), 6, "{packets:?}");
+}
+
+#[test]
+fn a_namespace_that_is_gone_is_not_waited_for() {
+    let world = World::with_ipv6();
+    let _dnsmasq = world.dnsmasq6_range("100", "1ff");
+    let _daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    world.plugin().add(&c1, wanted()).succeeds();
+    world.deaf_to(Some(RELEASE));
+    c1.vanish();
+    world.command(&["release", "testnet/c1/eth0"]);
+    assert_eq!(files(), 0);
+    assert!(
+        !world.metrics().contains("RELEASING"),
+        "{}",
+        world.metrics()
+    );
+}
+
+/// What `act` gives while a DEL waits for the answer to its Release, which takes two seconds. Where the machine was too
+/// slow to see that, the container is attached once more.
+#[track_caller]
+fn during_del<T>(world: &World, c1: &Container, mut act: impl FnMut() -> T) -> T {
+    let plugin = world.plugin();
+    let releases = || world.listed6("testnet/c1/eth0")["state"] == "RELEASING";
+    for _ in 0..5 {
+        world.deaf_to(None);
+        plugin.add(c1, wanted()).succeeds();
+        until_leases6(1);
+        world.deaf_to(Some(RELEASE));
+        let done = std::thread::scope(|scope| {
+            let del = scope.spawn(|| plugin.del(c1, wanted()));
+            let mut seen = false;
+            until(SOON, || {
+                seen = releases();
+                seen || del.is_finished()
+            });
+            let done = seen.then(&mut act);
+            del.join().unwrap().succeeds();
+            done
+        });
+        if let Some(done) = done {
+            return done;
+        }
+    }
+    panic!("no DEL was seen to wait");
+}
+
+#[test]
+fn a_daemon_killed_while_a_release_has_no_answer_gives_the_lease_back_after_all() {
+    let world = World::with_ipv6();
+    let _dnsmasq = world.dnsmasq6_range("100", "1ff");
+    let daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    during_del(&world, &c1, || daemon.signal(Signal::SIGKILL));
+    drop(daemon);
+    until_leases6(1);
+    world.deaf_to(None);
+    let _daemon = world.daemon();
+    until_leases6(0);
+    assert!(until(SOON, || files() == 0));
+}
+
+#[test]
+fn an_attachment_that_is_wanted_again_while_it_is_given_back_has_a_lease() {
+    let world = World::with_ipv6();
+    let _dnsmasq = world.dnsmasq6_range("100", "1ff");
+    let _daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    let plugin = world.plugin();
+    let result = during_del(&world, &c1, || plugin.add(&c1, wanted()).succeeds());
+    let listed = world.listed6("testnet/c1/eth0");
+    let held = (&listed["state"], listed["address"].as_str());
+    assert_eq!(held, (&json!("BOUND"), Some(&addresses(&result)[0][..])));
+    until_leases6(1);
+    world.deaf_to(None);
+    plugin.del(&c1, wanted()).succeeds();
+    until_leases6(0);
+}
