@@ -7,6 +7,7 @@ mod daemon;
 mod dual;
 mod events;
 mod family;
+mod hostile;
 mod killed;
 mod killed_waiting;
 mod life;
