@@ -1,6 +1,7 @@
 //! A host with a bridge, and a DHCP server beside it.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -31,10 +32,11 @@ impl OnDemand {
     pub(crate) fn kill() {
         let pid = Self::pid().expect("a daemon");
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-        // Its lock goes with it.
+        // Its lock goes with it. Asked by another process: a lock of this one would be held by what other threads fork at this
+        // moment.
         let free = || {
-            let lock = fs::File::open("/run/cni/dhcp.sock.lock").unwrap();
-            lock.try_lock().is_ok()
+            let ask = ["-n", "/run/cni/dhcp.sock.lock", "true"];
+            Command::new("flock").args(ask).status().unwrap().success()
         };
         assert!(until(SOON, free), "the daemon {pid} does not end");
     }

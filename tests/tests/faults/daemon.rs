@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use plumb_tests::faults::{
@@ -111,13 +112,14 @@ fn end(daemon: &mut Process) {
         daemon.signal(Signal::SIGKILL);
         daemon.wait(SOON);
     }
-    let free = || {
-        let locks = ["/run/cni/dhcp.sock.lock", "/var/lib/cni/dhcp-ipam/lock"].map(fs::File::open);
-        locks
-            .into_iter()
-            .flatten()
-            .all(|lock| lock.try_lock().is_ok())
+    // By another process: a lock of this one would be held by what other threads fork at this moment.
+    let free = |lock: &str| {
+        let line = format!("[ ! -e {lock} ] || flock -n {lock} true");
+        let status = Command::new("sh").args(["-c", &line]).status();
+        status.unwrap().success()
     };
+    let locks = ["/run/cni/dhcp.sock.lock", "/var/lib/cni/dhcp-ipam/lock"];
+    let free = || locks.into_iter().all(free);
     assert!(until(SOON, free), "the daemon does not end");
 }
 
