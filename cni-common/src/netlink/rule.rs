@@ -141,7 +141,8 @@ impl Rule {
             oif: None,
             mark: None,
             table: u32::from(table),
-            priority: None,
+            // The kernel does not say 0.
+            priority: Some(0),
         };
         let (mut mark, mut counts, mut ours) = (None, None, false);
         for (kind, value) in attributes(body.get(HEADER..)?) {

@@ -83,6 +83,35 @@ fn two_interfaces_of_a_container_share_a_table_and_each_takes_its_own_rules_alon
 }
 
 #[test]
+fn a_rule_before_all_others_is_known_again() {
+    let (host, ipam) = host();
+    let c1 = host.container("c1");
+    let there = c1.state();
+    let first_of_all = json!([{ "to": "198.51.100.0/24", "table": 100, "priority": 0 }]);
+    let conf = |number| network(number, json!({ "rules": first_of_all }));
+    let (first, second) = (plugin(&host).ifname("eth1"), plugin(&host).ifname("eth2"));
+    gives(&ipam, "c1", 2);
+    let result = first.add(&c1, conf(2)).succeeds();
+    first
+        .clone()
+        .previous(&result)
+        .check(&c1, conf(2))
+        .succeeds();
+    gives(&ipam, "c1", 3);
+    second.add(&c1, conf(3)).succeeds();
+    second.del(&c1, conf(3)).succeeds();
+    let left = rules(&c1);
+    assert_eq!(left.len(), 1, "{left:?}");
+    first
+        .clone()
+        .previous(&result)
+        .check(&c1, conf(2))
+        .succeeds();
+    first.del(&c1, conf(2)).succeeds();
+    c1.assert_unchanged_since(&there);
+}
+
+#[test]
 fn the_second_of_two_interfaces_goes_first_and_without_a_result() {
     let (host, ipam) = host();
     let c1 = host.container("c1");
