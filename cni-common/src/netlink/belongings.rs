@@ -11,13 +11,30 @@ use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};
 
 use super::error::Error;
-use super::frame::{attributes, number};
+use super::frame::{attributes, ip, number, text, u16_at};
 use super::link::Link;
 use super::request::Request;
+use super::route::{self, Route};
 use super::{Rtnetlink, Rtnl};
+use crate::addr::{Cidr, Family};
 
 /// `IFA_PROTO` (`linux/if_addr.h`, kernel 5.18): who added an address.
 const IFA_PROTO: u16 = 11;
+
+/// `RTA_NH_ID` (`linux/rtnetlink.h`, kernel 5.3): the next hop as an object of its own.
+const RTA_NH_ID: u16 = 30;
+
+/// Length of `struct rtnexthop` (`linux/rtnetlink.h`); flags stand at 2, the index of the link at 4.
+const RTNEXTHOP: usize = 8;
+
+/// `RTNH_F_ONLINK`, `linux/rtnetlink.h`.
+const ONLINK: u8 = 4;
+
+/// Who adds the routes to the subnets of addresses (`RTPROT_KERNEL`).
+const PROTOCOL_KERNEL: u8 = 2;
+
+/// `IFA_F_PERMANENT`, `linux/if_addr.h`.
+const PERMANENT: u32 = 0x80;
 
 /// Which addresses of a link are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +70,8 @@ const IFADDRMSG: usize = 8;
 const RTMSG: usize = 12;
 
 impl Rtnl {
-    /// The addresses of a link and the routes through it that are not the kernel's own. Routes with several next hops
-    /// are not among them.
+    /// The addresses of a link and the routes through it that are not the kernel's own. Routes with next hops on other
+    /// links as well are not among them.
     pub fn belongings(&mut self, link: &Link, which: Which) -> Result<Belongings, Error> {
         let mut filter = AddressMessage::default();
         filter.header.index = link.index;
@@ -103,12 +120,16 @@ impl Rtnl {
                     body,
                 )
             };
-            requests.push(gone(address_of(body, from, None)).tolerate(libc::EADDRNOTAVAIL));
+            requests.push(gone(address_of(body, (from, from), None)).tolerate(libc::EADDRNOTAVAIL));
+            requests.extend(prefix_that_stays(body).map(|stays| route::remove(from, &stays)));
         }
         for body in &belongings.addresses {
             let doing = format!("give an address of {} to {}", from.name, to.name);
-            let new: Request<Rtnetlink> =
-                Request::raw(doing, libc::RTM_NEWADDR, address_of(body, to, added_by));
+            let new: Request<Rtnetlink> = Request::raw(
+                doing,
+                libc::RTM_NEWADDR,
+                address_of(body, (from, to), added_by),
+            );
             requests.push(new.with(NLM_F_CREATE).tolerate(libc::EEXIST));
         }
         for body in &belongings.routes {
@@ -169,15 +190,77 @@ fn is_meant(body: &[u8], link: &Link, which: Which) -> bool {
 
 /// A unicast route of somebody else than the kernel, through this link alone.
 fn is_static(body: &[u8], link: &Link) -> bool {
-    const RTPROT_KERNEL: u8 = 2;
     let (protocol, kind) = (body.get(5), body.get(7));
-    let through = attributes(body.get(RTMSG..).unwrap_or_default())
-        .find(|(kind, _)| *kind == libc::RTA_OIF)
-        .and_then(|(_, value)| number(value));
-    protocol.is_some_and(|protocol| {
-        *protocol != RTPROT_KERNEL && *protocol != super::route::PROTOCOL_PLUMB
-    }) && kind == Some(&libc::RTN_UNICAST)
-        && through == Some(link.index)
+    let mut through = Vec::new();
+    for (kind, value) in attributes(body.get(RTMSG..).unwrap_or_default()) {
+        match kind {
+            libc::RTA_OIF => through.extend(number(value)),
+            libc::RTA_MULTIPATH => {
+                through.extend(hops(value).filter_map(|hop| number(hop.get(4..)?)));
+            }
+            _ => {}
+        }
+    }
+    protocol
+        .is_some_and(|protocol| *protocol != PROTOCOL_KERNEL && *protocol != route::PROTOCOL_PLUMB)
+        && kind == Some(&libc::RTN_UNICAST)
+        && !through.is_empty()
+        && through.iter().all(|index| *index == link.index)
+}
+
+/// The next hops of an `RTA_MULTIPATH`, each with its attributes.
+fn hops(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = value;
+    core::iter::from_fn(move || {
+        let length = usize::from(u16_at(rest, 0)?);
+        let hop = rest.get(..length.max(RTNEXTHOP))?;
+        rest = rest
+            .get(hop.len().next_multiple_of(4)..)
+            .unwrap_or_default();
+        Some(hop)
+    })
+}
+
+/// The flags of an address.
+fn flags_of(body: &[u8]) -> u32 {
+    let mut all = attributes(body.get(IFADDRMSG..).unwrap_or_default());
+    let flags = all.find(|(kind, _)| *kind == libc::IFA_FLAGS);
+    flags
+        .and_then(|(_, value)| number(value))
+        .unwrap_or_default()
+}
+
+/// The route to its subnet that an IPv6 address with a lifetime leaves on its link: the kernel takes along those of permanent
+/// addresses only (`ipv6_del_addr`, `net/ipv6/addrconf.c`). It would compete with that on the other link.
+fn prefix_that_stays(body: &[u8]) -> Option<Route> {
+    let flags = flags_of(body);
+    if flags & (PERMANENT | libc::IFA_F_NOPREFIXROUTE) != 0 {
+        return None;
+    }
+    let prefix = *body.get(1)?;
+    let (_, address) =
+        attributes(body.get(IFADDRMSG..)?).find(|(kind, _)| *kind == libc::IFA_ADDRESS)?;
+    let subnet = Cidr::new(ip(address)?, prefix)?.network();
+    (subnet.family() == Family::V6).then(|| Route {
+        protocol: PROTOCOL_KERNEL,
+        ..Route::new(subnet, None)
+    })
+}
+
+/// The label of an address, as one of the other link: it begins with the name of its link, and a colon unless it is that name.
+/// `None` for what the kernel gives without being told.
+fn label_of(value: &[u8], (from, to): (&Link, &Link)) -> Option<String> {
+    let label = text(value);
+    let Some(rest) = label.strip_prefix(from.name.as_str()) else {
+        return Some(label);
+    };
+    match rest.strip_prefix(':') {
+        _ if rest.is_empty() => None,
+        Some(_) if to.name.len().saturating_add(rest.len()) < libc::IFNAMSIZ => {
+            Some(format!("{}{rest}", to.name))
+        }
+        _ => Some(label),
+    }
 }
 
 /// Appends an attribute with its padding.
@@ -189,22 +272,23 @@ pub(super) fn put(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     body.resize(body.len().next_multiple_of(4), 0);
 }
 
-/// The address as one of this link.
-fn address_of(body: &[u8], link: &Link, added_by: Option<u8>) -> Vec<u8> {
+/// The address of one link as that of another.
+fn address_of(body: &[u8], (from, to): (&Link, &Link), added_by: Option<u8>) -> Vec<u8> {
     /// What the kernel found out, and not what was asked for: tentative, permanent, duplicate, secondary.
-    const STATE: u32 = 0x01 | 0x08 | 0x20 | 0x40 | 0x80;
+    const STATE: u32 = 0x01 | 0x08 | 0x20 | 0x40 | PERMANENT;
     const NODAD: u32 = 0x02;
     let mut new = body.get(..4).unwrap_or_default().to_vec();
-    new.extend(link.index.to_ne_bytes());
-    let permanent = attributes(body.get(IFADDRMSG..).unwrap_or_default())
-        .find(|(kind, _)| *kind == libc::IFA_FLAGS)
-        .and_then(|(_, value)| number(value))
-        .is_some_and(|flags| flags & 0x80 != 0);
+    new.extend(to.index.to_ne_bytes());
+    let permanent = flags_of(body) & PERMANENT != 0;
     for (kind, value) in attributes(body.get(IFADDRMSG..).unwrap_or_default()) {
         match kind {
             libc::IFA_CACHEINFO if permanent => {}
-            // It begins with the name of the link.
-            libc::IFA_LABEL | IFA_PROTO => {}
+            IFA_PROTO => {}
+            libc::IFA_LABEL => {
+                if let Some(label) = label_of(value, (from, to)) {
+                    put(&mut new, kind, format!("{label}\0").as_bytes());
+                }
+            }
             libc::IFA_FLAGS => {
                 let flags = number(value).unwrap_or_default() & !STATE | NODAD;
                 put(&mut new, kind, &flags.to_ne_bytes());
@@ -221,17 +305,38 @@ fn address_of(body: &[u8], link: &Link, added_by: Option<u8>) -> Vec<u8> {
 /// The route as one through this link.
 fn route_of(body: &[u8], link: &Link) -> Vec<u8> {
     let mut new = body.get(..RTMSG).unwrap_or_default().to_vec();
-    // Flags tell the state of the next hop, but for `RTNH_F_ONLINK`.
+    // Flags tell the state of the next hop, but for this one.
     if let Some(flags) = new.get_mut(8..12) {
-        let onlink = number(flags).unwrap_or_default() & 4;
+        let onlink = number(flags).unwrap_or_default() & u32::from(ONLINK);
         flags.copy_from_slice(&onlink.to_ne_bytes());
     }
     for (kind, value) in attributes(body.get(RTMSG..).unwrap_or_default()) {
         match kind {
             libc::RTA_OIF => put(&mut new, kind, &link.index.to_ne_bytes()),
-            libc::RTA_CACHEINFO => {}
+            libc::RTA_MULTIPATH => {
+                let mut all = Vec::new();
+                for hop in hops(value) {
+                    all.extend(hop_of(hop, link));
+                    all.resize(all.len().next_multiple_of(4), 0);
+                }
+                put(&mut new, kind, &all);
+            }
+            // The object stands beside what it says, and cannot be sent with it.
+            libc::RTA_CACHEINFO | RTA_NH_ID => {}
             _ => put(&mut new, kind, value),
         }
+    }
+    new
+}
+
+/// The next hop as one through this link.
+fn hop_of(hop: &[u8], link: &Link) -> Vec<u8> {
+    let mut new = hop.to_vec();
+    if let Some(flags) = new.get_mut(2) {
+        *flags &= ONLINK;
+    }
+    if let Some(index) = new.get_mut(4..RTNEXTHOP) {
+        index.copy_from_slice(&link.index.to_ne_bytes());
     }
     new
 }

@@ -160,6 +160,62 @@ fn addresses_and_routes_move_to_the_bridge_and_back() {
     assert!(until(SOON, || host.ping("10.1.0.77") && host.ping("fd01::77")));
 }
 
+/// Addresses with a lifetime are what a DHCP client or router advertisements give.
+#[test]
+fn labels_lifetimes_and_several_next_hops_move_and_come_back() {
+    let (host, _ipam, _world) = connected();
+    host.sh("ip addr add 10.1.0.200/24 brd + dev up0 valid_lft 3600 preferred_lft 1800");
+    host.sh("ip addr add 10.1.0.201/24 dev up0 label up0:1; ip addr add 10.1.0.202/24 dev up0 label odd");
+    host.sh("ip -6 addr add fd01::200/64 dev up0 nodad valid_lft 7200 preferred_lft 3600");
+    host.sh("ip route add 192.0.2.0/24 nexthop via 10.1.0.77 dev up0 weight 3 nexthop via 10.1.0.78 dev up0");
+    host.sh(
+        "ip -6 route add 2001:db8::/32 nexthop via fd01::77 dev up0 nexthop via fd01::78 dev up0",
+    );
+    let labels = |link: &str| -> Vec<String> {
+        let all = host.addr_info(link).into_iter();
+        all.filter_map(|it| it["label"].as_str().map(str::to_owned))
+            .collect()
+    };
+    let routes = |link: &str| {
+        let shown = host.sh(&format!("ip route; ip -6 route show dev {link}"));
+        shown.replace(&format!("dev {link}"), "dev it")
+    };
+    let before = routes("up0");
+    assert!(before.contains("nexthop via 10.1.0.77 dev it weight 3"));
+    let conf = flat(json!({ "uplink": "up0", "moveAddresses": true }));
+    let (c1, _) = attached(&host, "c1", &conf);
+    assert_eq!(labels("br0"), ["br0", "br0:1", "odd"]);
+    let left = host.sh("ip route show dev up0; ip -6 route show dev up0");
+    assert_eq!(left, "", "it would compete with the bridge's");
+    assert!(host.ping("10.1.0.77") && host.ping("fd01::77"));
+    let moved = host.sh("ip route; ip -6 route");
+    for hop in [
+        "nexthop via 10.1.0.77 dev br0 weight 3",
+        "nexthop via fd01::78 dev br0",
+    ] {
+        assert!(moved.contains(hop), "{hop} in\n{moved}");
+    }
+    plugin(&host).del(&c1, &conf).succeeds();
+    assert_eq!(labels("up0"), ["up0", "up0:1", "odd"]);
+    let without_time = |text: &str| {
+        let lines = text.lines().map(|line| {
+            let words = line.split_whitespace();
+            let words: Vec<&str> = words.filter(|word| !word.ends_with("sec")).collect();
+            words.join(" ")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(without_time(&routes("up0")), without_time(&before));
+    let forever = |it: &Value| it["valid_life_time"].as_u64() == Some(u64::from(u32::MAX));
+    let lasting = host
+        .addr_info("up0")
+        .iter()
+        .filter(|it| forever(it))
+        .count();
+    assert_eq!(lasting, 2, "{:?}", host.addr_info("up0"));
+    assert!(until(SOON, || host.ping("10.1.0.77") && host.ping("fd01::77")));
+}
+
 #[test]
 fn a_failed_attachment_gives_the_uplink_back() {
     let (host, _ipam, _world) = connected();
