@@ -11,12 +11,48 @@ use core::arch::asm;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::unistd::Pid;
 
 /// Room for the frames of an errand, whose deepest call is [`call`].
 const STACK: usize = 16 * 1024;
+
+/// Starts a child that runs the errand, on a copy of the descriptors, and ends with the status it gives.
+///
+/// What the child uses stays allocated, for nobody knows when it has ended.
+///
+/// # Safety
+/// The errand uses nothing but its argument, its own variables and [`call`]. Above all it does not allocate, panic, take a lock
+/// or use a value of its thread, `errno` among them: its thread is the parent's, which goes on at the same time.
+pub(crate) unsafe fn clone<T: Send + 'static>(errand: fn(&T) -> c_int, with: T) -> io::Result<Pid> {
+    let begin_with = Box::leak(Box::new(Begin { errand, with }));
+    // Not written to before the child does: of the pages only those that it uses become resident.
+    let stack = Box::leak(Box::<[u128]>::new_uninit_slice(STACK / size_of::<u128>()));
+    let top = stack.as_mut_ptr_range().end;
+    let flags = libc::CLONE_VM | libc::SIGCHLD;
+    let argument: *mut Begin<T> = begin_with;
+    // SAFETY: the stack is aligned to 16 bytes, grows down from its end, and like the argument is never freed; `begin`
+    // is instantiated for the argument's type, and by this function's contract keeps to what such a child may do.
+    let pid = unsafe { libc::clone(begin::<T>, top.cast(), flags, argument.cast()) };
+    if pid > 0 {
+        Ok(Pid::from_raw(pid))
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+struct Begin<T> {
+    errand: fn(&T) -> c_int,
+    with: T,
+}
+
+extern "C" fn begin<T>(argument: *mut c_void) -> c_int {
+    // SAFETY: `clone` passes a value of this type that is never freed nor used again.
+    let begin = unsafe { &*argument.cast::<Begin<T>>() };
+    (begin.errand)(&begin.with)
+}
 
 struct Start<T> {
     keep: RawFd,
@@ -27,34 +63,23 @@ struct Start<T> {
 /// Starts a child that closes all descriptors but `keep`, has a session of its own, runs the errand and ends, with
 /// status 0 where the errand says `true`. `None` where the kernel makes no further process.
 ///
-/// What the child uses stays allocated, for nobody knows when it has ended.
-///
 /// # Safety
-/// The errand uses nothing but its argument, its own variables and [`call`]. Above all it does not allocate, panic, take a lock
-/// or use a value of its thread, `errno` among them: its thread is the parent's, which goes on at the same time.
+/// As for [`clone`].
 pub(crate) unsafe fn start<T: Send + 'static>(
     keep: BorrowedFd<'_>,
     errand: fn(&T) -> bool,
     with: T,
 ) -> Option<Pid> {
-    let start = Box::leak(Box::new(Start {
+    let start = Start {
         keep: keep.as_raw_fd(),
         errand,
         with,
-    }));
-    let stack = Box::leak(vec![0_u128; STACK / size_of::<u128>()].into_boxed_slice());
-    let top = stack.as_mut_ptr_range().end;
-    let flags = libc::CLONE_VM | libc::SIGCHLD;
-    let argument: *mut Start<T> = start;
-    // SAFETY: the stack is aligned to 16 bytes, grows down from its end, and like the argument is never freed; `begin`
-    // is instantiated for the argument's type, and by this function's contract keeps to what such a child may do.
-    let pid = unsafe { libc::clone(begin::<T>, top.cast(), flags, argument.cast()) };
-    (pid > 0).then(|| Pid::from_raw(pid))
+    };
+    // SAFETY: by this function's contract; what `detached` does besides are system calls.
+    unsafe { clone(detached::<T>, start).ok() }
 }
 
-extern "C" fn begin<T>(argument: *mut c_void) -> c_int {
-    // SAFETY: `start` passes a value of this type that is never freed nor used again.
-    let start = unsafe { &*argument.cast::<Start<T>>() };
+fn detached<T>(start: &Start<T>) -> c_int {
     keep_only(start.keep);
     // SAFETY: it takes nothing.
     unsafe { call(libc::SYS_setsid, [0; 6]) };

@@ -1,14 +1,16 @@
 //! Executing another plugin: the IPAM plugin that a configuration names (spec 1.1.0, section 4).
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command as Process, Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 use crate::code::Code;
 use crate::env::Command;
 use crate::error::{Error, Step};
 use crate::json::{Json, Object, Problems};
+use crate::program::Program;
 use crate::result::Attachment;
 use crate::version::SpecVersion;
 
@@ -78,22 +80,13 @@ impl Delegate {
     /// Starts the plugin; it works while the caller does.
     ///
     /// # Errors
-    /// Code 5 when it cannot be executed.
+    /// Code 5 when no process can be made for it. Whether it can be executed turns out when it is waited for.
     pub fn start(&self, command: Command) -> Result<Running<'_>, Error> {
-        let doing = || format!("execute {}", self.path.display());
-        let mut child = self.spawn(command).step(doing)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            match stdin.write_all(&self.stdin) {
-                // A plugin that ends without reading all of its input says why itself.
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    return Err(error).step(doing);
-                }
-                _ => {}
-            }
-        }
+        let program = self.spawn(command).step(|| self.doing())?;
         Ok(Running {
             delegate: self,
-            child,
+            command,
+            program,
         })
     }
 
@@ -105,32 +98,18 @@ impl Delegate {
         self.start(command)?.wait().map(|_| ())
     }
 
-    /// Executes a plugin, again while it is being written to.
-    ///
-    /// The reference library executes it up to six times a second apart.
-    fn spawn(&self, command: Command) -> io::Result<Child> {
-        let mut wait = BUSY_WAIT;
-        for _ in 0..BUSY_TRIES {
-            match self.process(command).spawn() {
-                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
-                    std::thread::sleep(wait);
-                    wait *= 2;
-                }
-                other => return other,
-            }
-        }
-        self.process(command).spawn()
+    fn spawn(&self, command: Command) -> io::Result<Program> {
+        let own = self.variables.iter();
+        let own = own.map(|(name, value)| (*name, value.as_str()));
+        let own: Vec<_> = own.chain([("CNI_COMMAND", command.as_str())]).collect();
+        let mut environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        environment.retain(|(name, _)| own.iter().all(|(own, _)| name != own));
+        environment.extend(own.iter().map(|(name, value)| (name.into(), value.into())));
+        Program::start(&self.path, &environment, &self.stdin)
     }
 
-    fn process(&self, command: Command) -> Process {
-        let mut process = Process::new(&self.path);
-        process
-            .envs(self.variables.iter().map(|(key, value)| (key, value)))
-            .env("CNI_COMMAND", command.as_str())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        process
+    fn doing(&self) -> String {
+        format!("execute {}", self.path.display())
     }
 }
 
@@ -138,14 +117,15 @@ impl Delegate {
 #[derive(Debug)]
 pub struct Running<'a> {
     delegate: &'a Delegate,
-    child: Child,
+    command: Command,
+    program: Program,
 }
 
 impl Running<'_> {
     /// Waits for the plugin and reads its result.
     ///
     /// # Errors
-    /// The plugin's own error, code 6 when what it printed is no result, code 5 when it died.
+    /// The plugin's own error, code 6 when what it printed is no result, code 5 when it died or cannot be executed.
     pub fn result(self) -> Result<Attachment, Error> {
         let name = self.delegate.name.clone();
         let stdout = self.wait()?;
@@ -162,17 +142,32 @@ impl Running<'_> {
 
     /// Waits for the plugin and gives what it printed.
     fn wait(self) -> Result<Vec<u8>, Error> {
-        let Delegate { name, path, .. } = self.delegate;
-        let output = self
-            .child
-            .wait_with_output()
-            .step(|| format!("execute {}", path.display()))?;
+        let delegate = self.delegate;
+        let output = self.output().step(|| delegate.doing())?;
         // What the plugin has to say to people goes on; nobody is there to tell when it cannot.
         let _ = io::stderr().write_all(&output.stderr);
         if output.status.success() {
             return Ok(output.stdout);
         }
-        Err(failure(&output).at(name.clone()))
+        Err(failure(&output).at(delegate.name.clone()))
+    }
+
+    /// Waits for the plugin; executes it again while it is being written to.
+    ///
+    /// The reference library executes it up to six times a second apart.
+    fn output(self) -> io::Result<Output> {
+        let mut output = self.program.output();
+        let mut wait = BUSY_WAIT;
+        for _ in 0..BUSY_TRIES {
+            match &output {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+                _ => break,
+            }
+            std::thread::sleep(wait);
+            wait *= 2;
+            output = self.delegate.spawn(self.command)?.output();
+        }
+        output
     }
 }
 

@@ -3,7 +3,7 @@
 //! Three layers, each using only what stands before it:
 //! * pure: [`code`], [`excerpt`], [`error`], [`version`], [`ident`], [`addr`], [`owner`], [`md5`], [`json`], [`args`], [`result`]:
 //!   values in, values out;
-//! * kernel: `child`, [`netns`], [`sysctl`], [`netlink`], [`nft`], [`conntrack`], [`announce`], [`probe`]: verbs that
+//! * kernel: `child`, `program`, [`netns`], [`sysctl`], [`netlink`], [`nft`], [`conntrack`], [`announce`], [`probe`]: verbs that
 //!   change or read the running kernel; and [`dbus`], for services that keep a part of it to themselves;
 //! * protocol: [`mod@env`], [`config`], [`plugin`], [`delegate`], [`undo`], [`log`]: what the CNI specification
 //!   asks of a plugin; and [`attach`]: what the plugins that give a container an interface share.
@@ -36,6 +36,7 @@ pub mod nft;
 pub mod owner;
 pub mod plugin;
 pub mod probe;
+mod program;
 pub mod result;
 pub mod sysctl;
 pub mod undo;

@@ -1,9 +1,13 @@
 //! An IPAM plugin that fails, or gives what cannot be: the ADD fails without a trace, and the plugin gets its DEL.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use plumb_tests::json;
 
 use super::failure::{fails_without_a_trace, was_told};
-use super::ipam::CAREFUL;
+use super::ipam::{CAREFUL, DIRECTORY, QUICK};
 use super::{host, layer3, plugin};
 
 #[test]
@@ -87,6 +91,29 @@ fn an_ipam_plugin_that_is_not_there_is_found_out_first() {
     let (host, ipam) = host();
     let conf = layer3(json!({ "ipam": { "type": "nowhere" } }));
     fails_without_a_trace(&host, &conf, 7, "nowhere");
+    assert!(ipam.calls().is_empty());
+}
+
+#[test]
+fn an_ipam_plugin_that_cannot_be_executed() {
+    let (host, ipam) = host();
+    let file = Path::new(DIRECTORY).join(QUICK);
+    let c1 = host.container("c1");
+    let (before, inside) = (host.state(), c1.state());
+    for (content, mode, words) in [
+        ("#!/bin/sh\n", 0o644, "Permission denied"),
+        ("#!/no/such/interpreter\n", 0o755, "No such file"),
+        ("not a program", 0o755, "Exec format error"),
+    ] {
+        fs::write(&file, content).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let words = format!("execute /run/ipam/host-local: {words}");
+        plugin(&host)
+            .add(&c1, layer3(json!({})))
+            .fails_with(5, &words);
+        host.assert_unchanged_since(&before);
+        c1.assert_unchanged_since(&inside);
+    }
     assert!(ipam.calls().is_empty());
 }
 
