@@ -197,19 +197,21 @@ pub(crate) fn is_marked_for_removal(bridge: &Link) -> bool {
 /// the bridge is taken over.
 fn ensure_lasting(rtnl: &mut Rtnl, new: &NewBridge<'_>, config: &Config) -> Result<Ensured, Error> {
     const PATIENCE: Duration = Duration::from_secs(1);
-    let begin = Instant::now();
+    // Rarely needed, and dear for the first who asks for the time.
+    let mut begin = None;
+    let mut waited = || begin.get_or_insert_with(Instant::now).elapsed();
     loop {
         match rtnl
             .ensure_bridge(new)
             .map_err(|error| cannot_filter(error, config))?
         {
             Ensured::Found(link) if is_marked_for_removal(&link) => {
-                if begin.elapsed() > PATIENCE {
+                if waited() > PATIENCE {
                     mark(rtnl, &link, BRIDGE_MARK)?;
                 }
                 std::thread::sleep(Duration::from_millis(1));
             }
-            Ensured::Found(link) if is_half_made(&link) && begin.elapsed() < BEING_MADE => {
+            Ensured::Found(link) if is_half_made(&link) && waited() < BEING_MADE => {
                 std::thread::sleep(Duration::from_micros(200));
             }
             ensured @ (Ensured::Created(_) | Ensured::Found(_)) => return Ok(ensured),
