@@ -20,10 +20,6 @@ use crate::trace::{self, Observer};
 /// What is loaded at fixed addresses ends before this one; what the kernel maps by itself comes after.
 const END: u64 = 0x1000_0000;
 
-/// What a call executes only where the delegate takes longer than it does under the tracer: a read that would block ends
-/// with an error, which is dropped.
-const WHILE_WAITING: &str = "_RINvNtCs*_4core3ptr13drop_in_placeNtNtNtCs*_3std2io5error5Error*";
-
 /// The places that each program was at.
 #[derive(Default)]
 struct Steps {
@@ -155,7 +151,7 @@ fn script(patterns: &[String]) -> String {
          A name that no longer exists matches nothing. */\n\
          SECTIONS\n{\n  .text.first : ALIGN(CONSTANT(MAXPAGESIZE))\n  {\n",
     );
-    for pattern in patterns.iter().map(String::as_str).chain([WHILE_WAITING]) {
+    for pattern in patterns {
         let _ = writeln!(text, "    *(.text.{pattern} .text.unlikely.{pattern})");
     }
     // Written in assembler, the C library's have no sections of their own.
