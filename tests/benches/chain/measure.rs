@@ -75,11 +75,14 @@ impl Bench {
     /// Attaches containers to every chain's host until it has `level` of them.
     pub(crate) fn fill(&mut self, level: usize) {
         self.each(|| Job::Fill(level));
+        // The namespaces that proved that every chain works.
+        thread::sleep(TEARDOWN);
     }
 
     /// Gives every chain's host the rules of so many containers.
     pub(crate) fn preload(&mut self, level: usize) {
         self.each(|| Job::Preload(level));
+        thread::sleep(TEARDOWN);
     }
 
     pub(crate) fn one_by_one(&mut self, samples: usize) -> Vec<Figures> {
