@@ -27,7 +27,9 @@ fn bound<T>(bind: impl Fn() -> std::io::Result<T>) -> T {
     let mut socket = None;
     until(SOON, || {
         socket = Some(bind());
-        !matches!(&socket, Some(Err(error)) if error.kind() == ErrorKind::AddrInUse)
+        // Not available is an IPv6 address that the kernel still looks for on the link.
+        let passes = [ErrorKind::AddrInUse, ErrorKind::AddrNotAvailable];
+        !matches!(&socket, Some(Err(error)) if passes.contains(&error.kind()))
     });
     socket.unwrap().unwrap()
 }
