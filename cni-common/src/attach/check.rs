@@ -126,7 +126,8 @@ impl Found {
                 || String::from("none"),
                 |found| format!("gateway {}", shown(found.gw)),
             );
-            return Err(drift(&what, format_args!("gateway {}", shown(gw)), found));
+            let wanted = gw.map_or_else(|| String::from("one"), |gw| format!("gateway {gw}"));
+            return Err(drift(&what, wanted, found));
         }
         Ok(())
     }

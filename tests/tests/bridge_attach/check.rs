@@ -152,7 +152,8 @@ fn what_the_kernel_makes_of_a_routes_numbers_is_no_drift() {
     let (c1, result) = attached(&host, "c1", &conf);
     plugin(&host).previous(&result).check(&c1, &conf).succeeds();
     c1.sh("ip route del 10.0.9.0/24");
-    drifts(&host, &c1, &conf, &result, "route to 10.0.9.0/24");
+    let words = "route to 10.0.9.0/24: expected one, found none";
+    drifts(&host, &c1, &conf, &result, words);
 }
 
 #[test]
