@@ -15,7 +15,7 @@ use crate::netlink::addr::Address;
 use crate::netlink::link::Link;
 use crate::netlink::route::{MOST_ADVMSS, MOST_MTU, Route, TABLE_MAIN};
 use crate::plugin::Call;
-use crate::result::{Attachment, Interface};
+use crate::result::{self, Attachment, Interface};
 
 /// The error of a difference: what differs, what was expected and what was found.
 pub fn drift(what: &str, expected: impl fmt::Display, found: impl fmt::Display) -> Error {
@@ -126,11 +126,24 @@ impl Found {
                 || String::from("none"),
                 |found| format!("gateway {}", shown(found.gw)),
             );
-            let wanted = gw.map_or_else(|| String::from("one"), |gw| format!("gateway {gw}"));
-            return Err(drift(&what, wanted, found));
+            return Err(drift(&what, asked_for(route, gw), found));
         }
         Ok(())
     }
+}
+
+/// By what a route is told from others to the same destination.
+fn asked_for(route: &result::Route, gw: Option<IpAddr>) -> String {
+    let words = [
+        gw.map(|gw| format!("gateway {gw}")),
+        route.table.map(|table| format!("table {table}")),
+        route.priority.map(|metric| format!("metric {metric}")),
+    ];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    if words.is_empty() {
+        return String::from("one");
+    }
+    words.join(" ")
 }
 
 /// Addresses as a list for people.

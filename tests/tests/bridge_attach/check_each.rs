@@ -240,12 +240,12 @@ fn of_the_container() {
         ),
         (
             "ip route del 192.0.2.0/24; ip route add 192.0.2.0/24 via 10.1.0.1 metric 8 mtu 1300 advmss 1200",
-            "route to 192.0.2.0/24: expected gateway",
+            "route to 192.0.2.0/24: expected metric 7, found none",
             "ip route del 192.0.2.0/24; ip route add 192.0.2.0/24 via 10.1.0.1 metric 7 mtu 1300 advmss 1200",
         ),
         (
             "ip route del 198.51.100.0/24 table 55; ip route add 198.51.100.0/24 via 10.1.0.1",
-            "route to 198.51.100.0/24: expected gateway",
+            "route to 198.51.100.0/24: expected table 55, found none",
             "ip route del 198.51.100.0/24; ip route add 198.51.100.0/24 via 10.1.0.1 table 55",
         ),
         (
@@ -260,7 +260,7 @@ fn of_the_container() {
         ),
         (
             "ip route del default table 100",
-            "route to 0.0.0.0/0: expected gateway 10.1.0.1, found none",
+            "route to 0.0.0.0/0: expected gateway 10.1.0.1 table 100, found none",
             "ip route add default via 10.1.0.1 table 100",
         ),
     ] {
@@ -280,7 +280,7 @@ fn of_the_firewall() {
     let near = host_end(&whole.result);
     let link = whole.host.link(&near).unwrap();
     let alias = link["ifalias"].as_str().unwrap();
-    let (tag, _) = alias.split_once(" via ").unwrap();
+    let (tag, _) = alias.split_once(" guarded").unwrap();
     for (set, element) in [
         ("guarded", near.clone()),
         ("guarded-ip", near.clone()),
