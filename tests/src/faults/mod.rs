@@ -34,8 +34,9 @@ const FEW: usize = if EMULATED { 2 } else { 6 };
 /// Whether the tests are made for the virtual machine.
 const EMULATED: bool = cfg!(feature = "stock-kernel");
 
-/// How often a program is recorded. What it does every time counts: how often it looks whether the kernel is done varies.
-const RECORDS: usize = if EMULATED { 1 } else { 3 };
+/// How often a program is recorded. What it does every time counts: how often it looks whether the kernel is done varies,
+/// and the first to want a module waits until that is loaded.
+const RECORDS: usize = if EMULATED { 2 } else { 3 };
 
 /// How many failures are enough to look at.
 const ENOUGH: usize = 12;
