@@ -103,6 +103,15 @@ impl Link {
     }
 }
 
+/// VLANs as a list for people.
+pub fn listed(all: &[Vlans]) -> String {
+    let list: Vec<String> = all.iter().map(ToString::to_string).collect();
+    if list.is_empty() {
+        return String::from("none");
+    }
+    list.join(", ")
+}
+
 impl Rtnl {
     /// The VLANs that a port belongs to, in their order, as ranges with the same flags. The cost grows with the
     /// number of ports on the host.

@@ -9,7 +9,7 @@ use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
 use cni_common::netlink::Rtnl;
 use cni_common::netlink::link::Link;
-use cni_common::netlink::membership::Vlans;
+use cni_common::netlink::membership::{Vlans, listed as listed_vlans};
 use cni_common::plugin::Call;
 use cni_common::result::{Attachment, Interface};
 
@@ -108,7 +108,7 @@ fn check_vlans(
     };
     for each in &wanted {
         if !found.iter().any(|found| within(each, found)) {
-            return Err(drift(&what, each, vlans(&found)));
+            return Err(drift(&what, each, listed_vlans(&found)));
         }
     }
     let left = call.config.vlans.unwanted(bridge::default_pvid(bridge));
@@ -120,18 +120,10 @@ fn check_vlans(
         Some(left) => Err(drift(
             &what,
             format_args!("not {}", left.first),
-            vlans(&found),
+            listed_vlans(&found),
         )),
         None => Ok(()),
     }
-}
-
-fn vlans(found: &[Vlans]) -> String {
-    let list: Vec<String> = found.iter().map(ToString::to_string).collect();
-    if list.is_empty() {
-        return String::from("none");
-    }
-    list.join(", ")
 }
 
 fn check_firewall(

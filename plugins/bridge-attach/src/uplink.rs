@@ -11,7 +11,7 @@ use cni_common::log;
 use cni_common::netlink::Rtnl;
 use cni_common::netlink::belongings::Which;
 use cni_common::netlink::link::Link;
-use cni_common::netlink::membership::Vlans;
+use cni_common::netlink::membership::listed;
 use cni_common::netlink::route::PROTOCOL_PLUMB;
 use cni_common::undo::Undo;
 
@@ -19,6 +19,7 @@ use crate::bridge::keep_mtu;
 use crate::config::{Config, Uplink};
 
 mod segment;
+mod tagged;
 
 /// Who added the addresses of the uplink at this place (`IFA_PROTO`).
 fn number(place: usize) -> u8 {
@@ -80,14 +81,9 @@ fn ensure_one(
             port
         }
     };
-    let filters = bridge.bridge.and_then(|options| options.vlan_filtering) == Some(true);
-    let wanted = config.vlans.wanted().into_iter();
-    let tagged: Vec<Vlans> = wanted
-        .filter(|vlans| !(vlans.pvid && config.vlans.vlan.is_none()))
-        .map(|vlans| Vlans::tagged(vlans.first, vlans.last))
-        .collect();
-    if !tagged.is_empty() && (filters || config.vlans.filter) {
-        rtnl.execute(port.add_vlans(&tagged))
+    let lacking = tagged::lacking(rtnl, &port, config)?;
+    if !lacking.is_empty() {
+        rtnl.execute(port.add_vlans(&lacking))
             .map_err(Cause::cause)?;
     }
     Ok(now)
@@ -219,7 +215,7 @@ pub(crate) fn of_bridge(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Vec<
     ports
 }
 
-/// Compares the uplinks: each must be a port of the bridge, and up.
+/// Compares the uplinks: each must be a port of the bridge, up, and carry the VLANs.
 pub(crate) fn check(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), Error> {
     for (place, uplink) in config.uplinks.iter().enumerate() {
         let what = format!("uplink[{place}]");
@@ -229,6 +225,11 @@ pub(crate) fn check(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(
             port.ok_or_else(|| drift(&what, format_args!("port of {}", bridge.name), "none"))?;
         if !port.up {
             return Err(drift(&format!("state of {}", port.name), "up", "down"));
+        }
+        if let Some(lost) = tagged::lacking(rtnl, &port, config)?.first() {
+            let found = rtnl.vlans_of(&port).map_err(Cause::cause)?;
+            let what = format!("VLANs of {}", port.name);
+            return Err(drift(&what, lost, listed(&found)));
         }
         let Uplink::Vxlan(vxlan) = uplink else {
             continue;

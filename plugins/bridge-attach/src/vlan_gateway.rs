@@ -13,7 +13,7 @@ use cni_common::error::{Cause, Error, Step};
 use cni_common::ident::IfName;
 use cni_common::log;
 use cni_common::netlink::link::Link;
-use cni_common::netlink::membership::Vlans;
+use cni_common::netlink::membership::{Vlans, listed};
 use cni_common::netlink::veth::NewVeth;
 use cni_common::netlink::{self, Rtnl};
 use cni_common::netns::Netns;
@@ -162,9 +162,8 @@ pub(crate) fn check(rtnl: &mut Rtnl, bridge: &Link, link: &Link, vlan: u16) -> R
     let found = rtnl.vlans_of(&port).map_err(Cause::cause)?;
     let wanted = Vlans::untagged(vlan);
     if !found.contains(&wanted) {
-        let list: Vec<String> = found.iter().map(ToString::to_string).collect();
         let what = format!("VLANs of {port_name}");
-        return Err(drift(&what, wanted, list.join(", ")));
+        return Err(drift(&what, wanted, listed(&found)));
     }
     Ok(())
 }

@@ -330,6 +330,17 @@ mod stock {
         assert_eq!(members(&host, "up0"), ["1 PVID Egress Untagged", "7-8"]);
         assert!(until(SOON, || c1.ping("10.1.0.77")));
         assert!(!c2.ping("10.1.0.77"));
+        // What it has without a tag is the network's own VLAN, and stays so.
+        let trunk = layer2(json!({ "uplink": "up0", "vlanTrunk": [{ "minID": 1, "maxID": 10 }] }));
+        let (c3, result) = attached(&host, "c3", &trunk);
+        assert_eq!(members(&host, "up0"), ["1 PVID Egress Untagged", "2-10"]);
+        let check = || plugin(&host).previous(&result).check(&c3, &trunk);
+        check().succeeds();
+        host.sh("bridge vlan del dev up0 vid 7");
+        check().fails_with(
+            102,
+            "VLANs of up0: expected 7, found 1 PVID Egress Untagged, 2-6, 8-10",
+        );
     }
 
     #[test]
