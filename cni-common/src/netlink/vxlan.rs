@@ -1,6 +1,6 @@
 //! VXLAN links: Ethernet over UDP (RFC 7348).
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_route::AddressFamily;
@@ -34,6 +34,8 @@ pub struct NewVxlan<'a> {
     pub port: u16,
     /// The multicast group to which goes what is not for one known host.
     pub group: Option<IpAddr>,
+    /// Whether packets go over IPv6, where no group says so: the kernel takes hosts of one family only, and of IPv4 unless told.
+    pub ipv6: bool,
     /// The index of the link that packets leave by.
     pub device: Option<u32>,
     /// The MTU in bytes; the kernel's is that of the device less the headers, or 1500 without a device.
@@ -55,6 +57,10 @@ impl Rtnl {
             IpAddr::V4(group) => InfoVxlan::Group(group),
             IpAddr::V6(group) => InfoVxlan::Group6(group),
         }));
+        if vxlan.ipv6 {
+            // Any address of the host, of that family.
+            data.push(InfoVxlan::Local6(Ipv6Addr::UNSPECIFIED));
+        }
         data.extend(vxlan.device.map(InfoVxlan::Link));
         let mut message = LinkMessage::default();
         message.attributes = vec![

@@ -266,6 +266,34 @@ fn a_segment_over_two_hosts() {
 
 /// Where the network between the hosts has multicast, nobody has to be named.
 #[test]
+fn a_segment_over_ipv6() {
+    let (host, _ipam) = host();
+    let second = host.container("second");
+    host.sh("ip link add u0 type veth peer name u0 netns second");
+    host.sh("ip addr add 2001:db8::1/64 dev u0 nodad; ip link set u0 up");
+    second.sh("ip addr add 2001:db8::2/64 dev u0 nodad; ip link set u0 up");
+    assert!(until(SOON, || host.ping("2001:db8::2")));
+    for device in [json!("u0"), json!(null)] {
+        let conf = |remote: &str| {
+            let vxlan = json!({ "vni": 42, "remote": [remote, "2001:db8::9"], "device": device });
+            flat(json!({ "uplink": { "vxlan": vxlan } }))
+        };
+        let (c1, result) = attached(&host, "c1", &conf("2001:db8::2"));
+        let c2 = host.container("c2");
+        let call = plugin(&host);
+        second.run(|| call.add(&c2, conf("2001:db8::1"))).succeeds();
+        assert_eq!(result["interfaces"][2]["mtu"], 1430);
+        assert!(until(SOON, || c1.ping("10.1.0.3") && c2.ping("fd01::2")));
+        let checked = plugin(&host).previous(&result);
+        checked.check(&c1, conf("2001:db8::2")).succeeds();
+        second.run(|| call.del(&c2, conf("2001:db8::1"))).succeeds();
+        plugin(&host).del(&c1, conf("2001:db8::2")).succeeds();
+        c1.vanish();
+        c2.vanish();
+    }
+}
+
+#[test]
 fn a_segment_over_a_multicast_group() {
     let (host, _ipam) = host();
     let second = host.container("second");

@@ -35,6 +35,7 @@ pub(super) fn make(rtnl: &mut Rtnl, bridge: &Link, vxlan: &Vxlan) -> Result<Link
         id: vxlan.id,
         port: vxlan.port,
         group: vxlan.group,
+        ipv6: over_ipv6,
         device: device.as_ref().map(|device| device.index),
         mtu: device.is_none().then(|| 1500 - headers),
     };
