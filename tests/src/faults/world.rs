@@ -224,7 +224,7 @@ impl Leaves {
         let switched = ["forwarding", "ip_forward", "accept_redirects"];
         let (section, line) = difference.split_once(": ").unwrap_or_default();
         match section {
-            "+ links" | "+ addresses" | "+ forwarding database" => has("ifname"),
+            "+ links" | "+ addresses" | "+ forwarding database" | "+ bridge VLANs" => has("ifname"),
             "+ IPv4 routes" | "+ IPv6 routes" => has("dev"),
             "+ settings" | "- settings" => {
                 let name = line.split(' ').next().unwrap_or_default();

@@ -75,6 +75,9 @@ pub(super) fn adopting_bridge_attach() -> Case {
             };
             host.plugin(name).add(container, conf).succeeds();
             host.plugin(name).del(container, conf).succeeds();
+            // The kernel notices a moment later that it has no port any more.
+            let is_down = || host.link("br0").unwrap()["operstate"] == "DOWN";
+            assert!(until(Duration::from_secs(10), is_down));
         },
         ..tidy_bridge_attach()
     }
