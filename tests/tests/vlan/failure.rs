@@ -16,20 +16,8 @@ fn failures() -> [(&'static str, Value, &'static str, u32, &'static str); 7] {
     let beyond = json!([{ "dst": "10.9.0.0/16", "gw": "10.7.0.1" }]);
     let good = json!({ "ips": ips });
     [
-        (
-            REFUSES,
-            good.clone(),
-            QUICK,
-            123,
-            "host-local: no address left",
-        ),
-        (
-            REFUSES,
-            good.clone(),
-            CAREFUL,
-            123,
-            "lease: no address left",
-        ),
+        (REFUSES, good.clone(), QUICK, 123, "no address left"),
+        (REFUSES, good.clone(), CAREFUL, 123, "no address left"),
         (
             "echo not JSON; exit 0",
             good.clone(),
