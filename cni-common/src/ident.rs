@@ -106,6 +106,9 @@ impl IfName {
             "must have at most 15 bytes"
         } else if text == "." || text == ".." {
             "must not be '.' or '..'"
+        } else if text == "all" || text == "default" {
+            // `sysctl_dev_name_is_allowed` (linux/inetdevice.h).
+            "must not be \"all\" or \"default\", which are folders of settings"
         } else if text
             .chars()
             .any(|c| c == '/' || c == ':' || c.is_control() || c.is_whitespace())
@@ -158,6 +161,8 @@ mod tests {
             "",
             ".",
             "..",
+            "all",
+            "default",
             "a/b",
             "a:b",
             "a b",
