@@ -103,10 +103,13 @@ impl Error {
     /// The sentence without the step: `mtu less than device minimum (EINVAL)`.
     fn sentence(&self) -> String {
         let errno = Errno::from_raw(self.errno);
-        let words = if self.message.is_empty() {
-            errno.desc().to_lowercase()
-        } else {
-            self.message.trim_end_matches('.').to_owned()
+        let words = match (self.message.trim_end_matches('.'), errno) {
+            // Nothing else of rtnetlink fails with it (`find_portno`, net/bridge/br_if.c).
+            ("", Errno::EXFULL) => {
+                "the bridge has its 1023 ports, which are all it can have".to_owned()
+            }
+            ("", errno) => errno.desc().to_lowercase(),
+            (words, _) => words.to_owned(),
         };
         if errno == Errno::UnknownErrno {
             format!("{words} (errno {})", self.errno)
@@ -204,6 +207,15 @@ mod tests {
             assert_eq!(error.missing_module(), None);
             assert_eq!(error.cause().code(), Code::Kernel);
         }
+    }
+
+    #[test]
+    fn a_full_bridge_says_so() {
+        let error = Error::new("create veth veth1", libc::EXFULL, "");
+        assert!(
+            error.to_string().contains("the bridge has its 1023 ports"),
+            "{error}"
+        );
     }
 
     #[test]
