@@ -49,6 +49,9 @@ struct Plan {
     rules_alone: bool,
 }
 
+/// How many ports a bridge can have (`BR_MAX_PORTS`, `net/bridge/br_private.h`, less the number zero).
+const BRIDGE_PORTS: usize = 1023;
+
 const FULL: Plan = Plan {
     levels: &[1, 100, 500, 1000],
     samples: 50,
@@ -112,6 +115,10 @@ fn main() {
             &alone,
         );
         for (count, rounds) in plan.at_once {
+            if level + count > BRIDGE_PORTS {
+                println!("\n{level} attached, {count} at once: more than the ports of one bridge");
+                continue;
+            }
             let together = bench.at_once(*count, *rounds);
             let title = format!("{level} attached, {count} at once ({rounds} rounds)");
             table::print(&title, &contenders, &together);
