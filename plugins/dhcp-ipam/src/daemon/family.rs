@@ -64,10 +64,9 @@ pub(super) trait Family: Sized + Debug + Default {
     /// What people see of it.
     fn described(session: &Session<Self>, now: Time, depth: Depth) -> Json;
     fn state(session: &Session<Self>) -> &'static str;
-    /// Lets the client give back what there is, and end.
     /// Whether a client gives its lease back, and is of no other use.
     fn is_releasing(client: &Self::Client) -> bool;
-
+    /// Lets the client give back what there is, and end.
     fn give_back(session: &mut Session<Self>, now: Time);
     /// Drops what is of no more use when the interface is gone.
     fn park(session: &mut Session<Self>);

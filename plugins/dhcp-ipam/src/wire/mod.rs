@@ -11,7 +11,7 @@ mod options;
 mod send;
 pub(crate) mod v6;
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use cni_common::addr::{Cidr, Mac};
 
@@ -132,6 +132,14 @@ fn shown(text: &str) -> String {
         .collect::<String>()
         .trim()
         .to_owned()
+}
+
+/// What may be another host's address. One of IPv4 in IPv6's form is no address of a packet (RFC 4291, 2.5.5.2).
+fn is_host(address: &Ipv6Addr) -> bool {
+    !address.is_unspecified()
+        && !address.is_multicast()
+        && !address.is_loopback()
+        && address.to_ipv4_mapped().is_none()
 }
 
 /// Whether a name may be written into a resolver's configuration.

@@ -7,7 +7,7 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use cni_common::addr::{Cidr, Mac};
 
-use super::is_domain;
+use super::{is_domain, is_host};
 
 /// All routers of the link, to which solicitations go.
 pub(crate) const ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
@@ -120,14 +120,6 @@ impl Advertisement {
             _ => {}
         }
     }
-}
-
-/// What may be another host's address. One of IPv4 in IPv6's form is no address of a packet (RFC 4291, 2.5.5.2).
-pub(super) fn is_host(address: &Ipv6Addr) -> bool {
-    !address.is_unspecified()
-        && !address.is_multicast()
-        && !address.is_loopback()
-        && address.to_ipv4_mapped().is_none()
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {

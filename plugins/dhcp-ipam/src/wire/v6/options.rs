@@ -8,7 +8,7 @@ use dhcproto::{Decoder, Encoder};
 
 use super::{Association, Status, code};
 use crate::lease6::Span;
-use crate::wire::{is_domain, nd, shown};
+use crate::wire::{is_domain, is_host, shown};
 
 /// How many addresses, name servers and search domains are taken: more than there is use for.
 const MOST: usize = 64;
@@ -104,7 +104,7 @@ impl<'a> Raw<'a> {
         let Some(DhcpOption::DomainNameServers(list)) = decoded else {
             return Vec::new();
         };
-        list.into_iter().filter(nd::is_host).take(MOST).collect()
+        list.into_iter().filter(is_host).take(MOST).collect()
     }
 
     pub(super) fn search(&self) -> Vec<String> {
