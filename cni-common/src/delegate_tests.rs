@@ -65,6 +65,7 @@ fn an_error_result_keeps_code_message_and_details() {
     let refused = add(&delegate).unwrap_err();
     assert_eq!(refused.code(), Code::Delegate(11));
     assert_eq!(refused.to_string(), "ipam: no address left");
+    assert_eq!(refused.message(), "no address left");
     assert_eq!(refused.details(), "10.0.0.0/30");
     assert_eq!(delegate.run(Command::Del).unwrap_err().code().number(), 11);
 }

@@ -19,6 +19,11 @@ fn an_ipam_plugin_that_refuses() {
     );
     fails_without_a_trace(&host, &layer3(json!({})), 123, "no address left");
     was_told(&ipam);
+    // The result has its words and no others; the log says whose they are, and when.
+    let refused = plugin(&host).add(&host.container("c2"), layer3(json!({})));
+    refused.clone().fails_saying("no address left");
+    let line = "attach c2/eth0 to br0: host-local: no address left";
+    assert!(refused.stderr.contains(line), "{}", refused.stderr);
 }
 
 #[test]
