@@ -108,7 +108,7 @@ impl IfName {
             "must not be '.' or '..'"
         } else if text == "all" || text == "default" {
             // `sysctl_dev_name_is_allowed` (linux/inetdevice.h).
-            "must not be \"all\" or \"default\", which are folders of settings"
+            "must not be \"all\" or \"default\", under which the kernel has settings for all links"
         } else if text
             .chars()
             .any(|c| c == '/' || c == ':' || c.is_control() || c.is_whitespace())
