@@ -57,6 +57,8 @@ pub(crate) fn serve(host: &Host, family: Family) {
     let words = line.split_whitespace().filter(|word| *word != "\\");
     let dnsmasq = host.spawn(words.chain([range]));
     dnsmasq.until_output_has(serves, SOON);
+    let is_up = || host.link("br0").unwrap()["operstate"] == "UP";
+    assert!(until(SOON, is_up), "the kernel knows that br0 has a port");
     mem::forget(dnsmasq);
 }
 
