@@ -171,7 +171,7 @@ fn a_container_that_comes_back_elsewhere_asks_whether_its_lease_still_holds() {
     let first = {
         let c1 = world.host.container("c1");
         let first = bridge.add(&c1, &conf).succeeds();
-        c1.vanish();
+        world.vanish(&c1, &first);
         first
     };
     let c1 = world.host.container("c1");

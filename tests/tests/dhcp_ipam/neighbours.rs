@@ -80,10 +80,11 @@ fn passed_on(family: &Family, keys: &Value, peer_address: &str) {
     }
     let conf = bridged(all);
     let c1 = world.host.container("c1");
-    let given = addresses(&bridge.add(&c1, &conf).succeeds()).remove(0);
+    let result = bridge.add(&c1, &conf).succeeds();
+    let given = addresses(&result).remove(0);
     let address = given.split('/').next().unwrap();
     assert!(peer.reaches(address));
-    c1.vanish();
+    world.vanish(&c1, &result);
     let c2 = world.host.container("c2");
     let again = addresses(&bridge.add(&c2, &conf).succeeds()).remove(0);
     assert_eq!(again, given, "the same client to the server");

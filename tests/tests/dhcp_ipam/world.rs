@@ -92,6 +92,16 @@ impl World {
         container
     }
 
+    /// Takes a container's namespace away that bridge-attach attached with `result`, and waits for the kernel to be done with
+    /// it: until then its interface answers whoever asks for its addresses.
+    #[track_caller]
+    pub(crate) fn vanish(&self, container: &Container, result: &Value) {
+        let host_end = result["interfaces"][1]["name"].as_str().unwrap();
+        assert!(self.host.link(host_end).is_some(), "{result}");
+        container.vanish();
+        assert!(until(SOON, || self.host.link(host_end).is_none()));
+    }
+
     pub(crate) fn plugin(&self) -> Plugin {
         self.host.plugin("dhcp-ipam")
     }
