@@ -5,6 +5,7 @@
 mod answer;
 mod apart;
 mod attempt6;
+mod bound6;
 mod connection;
 mod counters;
 mod describe;
