@@ -15,6 +15,21 @@ pub(crate) struct Span {
     pub(crate) valid: u32,
 }
 
+impl Span {
+    /// What is left of it after so many seconds.
+    fn after(self, seconds: u64) -> Self {
+        let age = u32::try_from(seconds).unwrap_or(u32::MAX);
+        let left = |seconds: u32| match seconds {
+            u32::MAX => u32::MAX,
+            _ => seconds.saturating_sub(age),
+        };
+        Self {
+            preferred: left(self.preferred),
+            valid: left(self.valid),
+        }
+    }
+}
+
 /// What a Reply grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Terms6 {
@@ -48,6 +63,13 @@ impl Lease6 {
         }
     }
 
+    /// When its prefix is over, where the address goes on.
+    pub(crate) fn prefix_end(&self) -> Option<Time> {
+        let (_, span) = self.terms.prefix?;
+        let end = self.since.after_secs(span.valid);
+        (end < self.expiry()).then_some(end)
+    }
+
     /// When to ask its server for more time.
     pub(crate) fn t1(&self) -> Time {
         self.since.after_secs(self.terms.renewal().0)
@@ -61,25 +83,16 @@ impl Lease6 {
     /// The address with what is left of its times at `now`.
     pub(crate) fn left(&self, now: Time) -> Option<(Ipv6Addr, Span)> {
         let (address, span) = self.terms.address?;
-        Some((address, self.rest_of(span, now)))
+        Some((address, span.after(now.since(self.since).as_secs())))
     }
 
-    /// The prefix with what is left of its times.
+    /// The prefix with what is left of its times. A second that has begun is over: what is left goes on in the next lease, and
+    /// with many short ones it would never end.
     pub(crate) fn prefix_left(&self, now: Time) -> Option<(Cidr, Span)> {
         let (prefix, span) = self.terms.prefix?;
-        Some((prefix, self.rest_of(span, now))).filter(|(_, span)| span.valid > 0)
-    }
-
-    fn rest_of(&self, span: Span, now: Time) -> Span {
-        let age = u32::try_from(now.since(self.since).as_secs()).unwrap_or(u32::MAX);
-        let left = |seconds: u32| match seconds {
-            u32::MAX => u32::MAX,
-            _ => seconds.saturating_sub(age),
-        };
-        Span {
-            preferred: left(span.preferred),
-            valid: left(span.valid),
-        }
+        let age = now.since(self.since).as_millis().div_ceil(1000);
+        let left = span.after(u64::try_from(age).unwrap_or(u64::MAX));
+        Some((prefix, left)).filter(|(_, span)| span.valid > 0)
     }
 }
 

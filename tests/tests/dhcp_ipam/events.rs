@@ -11,14 +11,14 @@ use plumb_tests::{Value, json, until};
 use crate::world::{SOON, World, address, alone, bridged};
 
 /// A program that appends what it is told to /run/told, and its environment to /run/environment.
-fn program(path: &str, more: &str) {
+pub(crate) fn program(path: &str, more: &str) {
     let script = format!("#!/bin/sh\ncat >> /run/told\nenv >> /run/environment\n{more}\n");
     fs::write(path, script).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// The events that the program was told of.
-fn told() -> Vec<Value> {
+pub(crate) fn told() -> Vec<Value> {
     let text = fs::read_to_string("/run/told").unwrap_or_default();
     // The last line may not be complete yet.
     text.lines()
@@ -26,8 +26,9 @@ fn told() -> Vec<Value> {
         .collect()
 }
 
+/// Waits until the program was told of these events.
 #[track_caller]
-fn until_told(events: &[&str]) {
+pub(crate) fn until_told(events: &[&str]) {
     let words = || -> Vec<String> {
         told()
             .iter()

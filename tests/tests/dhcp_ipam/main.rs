@@ -4,6 +4,7 @@
 mod again;
 mod asked;
 mod daemon;
+mod delegated;
 mod dual;
 mod events;
 mod family;

@@ -32,9 +32,9 @@ fn isc_dhcpd6() {
     assert!(leases.contains("binding state released"), "{leases}");
 }
 
-/// Kea, which keeps its files in a directory of that name, and calls itself by a number.
+/// Kea, which keeps its files in a directory of that name, and calls itself by a number, with these keys of its subnet.
 #[track_caller]
-fn kea6(world: &World, name: &str, number: &str, more: &Value) -> Process {
+pub(crate) fn kea6(world: &World, name: &str, number: &str, more: &Value) -> Process {
     let seconds = 4;
     let mut conf = json!({ "Dhcp6": {
         "interfaces-config": { "interfaces": ["eth0"] },

@@ -33,6 +33,9 @@ impl<R: FnMut() -> u32> Client6<R> {
         {
             return self.lose(Lost::Expired, now);
         }
+        if self.end_prefix(now) {
+            return;
+        }
         match core::mem::replace(&mut self.state, State::Stopped) {
             State::Stopped => {}
             State::Waiting { .. } => self.solicit(now),
@@ -96,6 +99,22 @@ impl<R: FnMut() -> u32> Client6<R> {
             State::Informed { .. } => self.refresh(now),
             State::Informing { exchange } => self.send_information_request(exchange, now),
         }
+    }
+
+    /// Ends a prefix that has no time left while its address has, and asks for another; whether there was one.
+    fn end_prefix(&mut self, now: Time) -> bool {
+        let lease = self.state.lease_mut();
+        let over = |lease: &&mut Lease6| lease.prefix_end().is_some_and(|end| now >= end);
+        let Some(lease) = lease.filter(over) else {
+            return false;
+        };
+        lease.terms.prefix = None;
+        let lease = lease.clone();
+        self.outputs.push_back(Output::PrefixEnded(lease.clone()));
+        if self.identity.prefix.is_some() && matches!(self.state, State::Bound { .. }) {
+            self.renewing(lease, now);
+        }
+        true
     }
 
     /// Another host has the address that is being probed for: Decline (RFC 8415, 18.2.8).

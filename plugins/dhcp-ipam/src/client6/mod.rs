@@ -74,6 +74,8 @@ pub(crate) enum Output {
     Probe(Ipv6Addr),
     /// A lease began, or goes on, perhaps with other terms.
     Bound(Lease6),
+    /// The delegated prefix must not be used from now on; the lease goes on without it.
+    PrefixEnded(Lease6),
     /// What an Information-request brought.
     Informed(Lease6),
     /// The address and prefix must not be used from now on.
@@ -221,7 +223,8 @@ impl<R: FnMut() -> u32> Client6<R> {
 
     /// When to call [`Self::handle_timeout`]; `None` when there is nothing to wait for.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.state.deadline()
+        let prefix = self.state.lease().and_then(Lease6::prefix_end);
+        [self.state.deadline(), prefix].into_iter().flatten().min()
     }
 
     /// The lease that holds, if one does.

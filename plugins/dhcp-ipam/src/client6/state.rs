@@ -104,6 +104,25 @@ impl State {
         }
     }
 
+    /// The same, to be changed.
+    pub(super) fn lease_mut(&mut self) -> Option<&mut Lease6> {
+        if let Self::Requesting { held, .. } | Self::Probing { held, .. } = self {
+            return held.as_mut();
+        }
+        if let Self::Bound { lease, .. }
+        | Self::Renewing { lease, .. }
+        | Self::Rebinding {
+            lease, held: true, ..
+        }
+        | Self::Confirming {
+            lease, held: true, ..
+        } = self
+        {
+            return Some(lease);
+        }
+        None
+    }
+
     /// The lease that a server believes we have.
     pub(super) fn granted(&self) -> Option<&Lease6> {
         match self {

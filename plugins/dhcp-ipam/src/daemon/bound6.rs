@@ -5,6 +5,7 @@ use cni_common::error::Error;
 use super::Daemon;
 use super::session6::Session6;
 use crate::lease6::{Lease6, Terms6};
+use crate::record::Standing;
 use crate::sys::poll::now;
 
 impl Daemon {
@@ -29,6 +30,21 @@ impl Daemon {
         {
             session.complain(&error);
         }
+    }
+
+    /// The container's prefix is over, and its address goes on.
+    pub(super) fn prefix_ended6(&mut self, session: &mut Session6, lease: &Lease6) {
+        let before = Self::remember(session, lease).map(|before| before.terms);
+        if let Some((prefix, _)) = before.as_ref().and_then(|terms| terms.prefix) {
+            session.say(format_args!("loses {prefix}: nobody renewed it"));
+            session.last_error = Some(format!("nobody renewed {prefix}"));
+        }
+        if let Some(applied) = &mut session.applied {
+            applied.prefix = None;
+        }
+        // It is over whatever becomes of the file.
+        let _ = self.write(session, Standing::Held);
+        self.tell_of(session, before.as_ref(), &lease.terms);
     }
 
     /// A server said what there is beside addresses, for the first time or again: that is kept as a lease is.

@@ -141,7 +141,7 @@ impl Daemon {
     }
 
     /// Writes what became of a lease.
-    fn write<F: Family>(
+    pub(super) fn write<F: Family>(
         &mut self,
         session: &mut Session<F>,
         standing: Standing,

@@ -280,6 +280,10 @@ impl Daemon {
                     self.bound6(session, &lease);
                     Ok(())
                 }
+                Output::PrefixEnded(lease) => {
+                    self.prefix_ended6(session, &lease);
+                    Ok(())
+                }
                 Output::Lost(why) => self.lost(session, why),
                 Output::Informed(lease) => {
                     self.informed6(session, &lease);

@@ -139,6 +139,7 @@ fn run(seed: u64) {
                     client.address_in_use(time);
                 }
                 Output::Probe(_) | Output::Informed(_) => {}
+                Output::PrefixEnded(lease) => holds = Some(lease),
                 Output::Bound(lease) => {
                     let (address, _) = lease.terms.address.unwrap();
                     assert_ne!(address, Server::address(squatted), "nobody else's");
