@@ -17,15 +17,17 @@ pub fn patience() -> u32 {
     *FACTOR
 }
 
-/// Asks `holds` again and again until it says yes or time is up, and returns its last answer. With `PATIENCE` in the
-/// environment there is that many times as much time.
+/// Asks `holds` again and again until it says yes or time is up, and returns its last answer: that to a question asked
+/// after the time, for a machine that stands still may let all of it pass between two. With `PATIENCE` in the environment
+/// there is that many times as much time.
 pub fn until(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + within * patience();
     loop {
+        let is_last = Instant::now() >= deadline;
         if holds() {
             return true;
         }
-        if Instant::now() >= deadline {
+        if is_last {
             return false;
         }
         thread::sleep(Duration::from_millis(2));

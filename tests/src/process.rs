@@ -172,7 +172,7 @@ impl Capture {
             "--immediate-mode",
             filter,
         ]);
-        process.until_output_has("listening on", Duration::from_secs(10));
+        process.until_output_has("listening on", Duration::from_secs(20));
         Self { process }
     }
 

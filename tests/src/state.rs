@@ -20,7 +20,7 @@ impl State {
     pub(crate) fn of(node: &Node) -> Self {
         // A link-local address gets its route when the kernel has made sure that nobody else has it, a second or two
         // after the link came up. An address on a link without carrier stays tentative for good.
-        until(Duration::from_secs(5), || !is_settling(node));
+        until(Duration::from_secs(10), || !is_settling(node));
         let json = |argv: &[&str]| -> Vec<String> {
             let text = node.exec(argv);
             let values: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();

@@ -16,7 +16,7 @@ const OPERATIONS: [&str; 5] = ["ADD", "DEL", "CHECK", "STATUS", "GC"];
 const LIMITS: [&str; 3] = ["prlimit", "--cpu=1", "--as=67108864"];
 
 /// No answer may take longer, however much else the machine has to do.
-const AT_ONCE: Duration = Duration::from_secs(10);
+const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// The longest answer in bytes: it goes into logs and events.
 const ANSWER: usize = 8192;

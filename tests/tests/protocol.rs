@@ -207,7 +207,7 @@ fn a_log_that_cannot_be_written_costs_a_warning_and_not_the_call() {
             let call = plugin.clone().key("logFile", json!(file));
             let began = Instant::now();
             let outcome = call.del(c1, &conf);
-            assert!(began.elapsed() < Duration::from_secs(5));
+            assert!(began.elapsed() < Duration::from_secs(30));
             assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
             outcome.succeeds();
             fs::remove_file("/run/pipe").unwrap();
