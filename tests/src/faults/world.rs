@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::inject::{Fault, Point, Program, Strace, was_hit};
-use super::{Case, EMULATED, Leaves, Operation};
+use super::{Case, Leaves, Operation};
 use crate::{Container, Host, Outcome, Plugin, State, until};
 
 /// A host, a container, and both as they were.
@@ -187,8 +187,8 @@ impl<'a> World<'a> {
     #[track_caller]
     fn assert_clean(&self, when: &str) {
         let mut changed = self.changed();
-        if EMULATED && !changed.is_empty() && is_carrier_alone(&changed) {
-            until(Duration::from_secs(3), || {
+        if !changed.is_empty() && is_carrier_alone(&changed) {
+            until(Duration::from_secs(5), || {
                 changed = self.changed();
                 changed.is_empty()
             });

@@ -77,7 +77,7 @@ pub(super) fn adopting_bridge_attach() -> Case {
             host.plugin(name).del(container, conf).succeeds();
             // The kernel notices a moment later that it has no port any more.
             let is_down = || host.link("br0").unwrap()["operstate"] == "DOWN";
-            assert!(until(Duration::from_secs(10), is_down));
+            assert!(until(Duration::from_secs(20), is_down));
         },
         ..tidy_bridge_attach()
     }
@@ -177,7 +177,7 @@ pub(super) fn chained_bridge_attach() -> Case {
             container.sh("ip link set eth0 addrgenmode none; ip link set eth0 up");
             container.sh("ip addr add 10.1.0.2/24 dev eth0");
             let settled = || host.link("tap0").unwrap()["operstate"] == "UP";
-            assert!(until(Duration::from_secs(5), settled));
+            assert!(until(Duration::from_secs(20), settled));
         },
         // No ping: the container keeps its interface, and remembers the address of a bridge that has gone.
         works: |host, _| assert_eq!(host.link("tap0").unwrap()["master"], "br0"),

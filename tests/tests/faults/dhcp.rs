@@ -74,14 +74,19 @@ pub(crate) fn plug(host: &Host, container: &Container, family: Family) {
     assert!(until(SOON, forwards));
 }
 
-/// The daemon under another program, such as strace; once it listens, or has ended.
+/// The daemon under another program, such as strace that lets it fail; once it listens, or has ended.
 pub(crate) fn daemon(host: &Host, under: &[String]) -> Process {
     let file = host.plugin("dhcp-ipam").file().display().to_string();
     let argv = under.iter().cloned().chain([file, "daemon".to_owned()]);
     let mut process = host.spawn(argv);
     let ready = || process.output().contains("listens at") || !process.is_running();
     // What it says may be what fails.
-    until(Duration::from_secs(3), ready);
+    let patience = if under.iter().any(|word| word.starts_with("inject=")) {
+        Duration::from_secs(3)
+    } else {
+        SOON
+    };
+    until(patience, ready);
     process
 }
 
