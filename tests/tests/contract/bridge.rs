@@ -6,7 +6,7 @@ use plumb_tests::{Host, conf, json, until};
 
 use super::{attached, bridge_conf, kind, plugin, static_ipam, theirs, without};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn an_attachment_is_a_veth_between_the_bridge_and_the_container() {

@@ -6,7 +6,7 @@ use plumb_tests::{Host, Value, json, until};
 
 use super::{attached, bridge_conf, plugin, theirs};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn del_takes_the_interface_and_may_be_repeated() {

@@ -7,7 +7,7 @@ use plumb_tests::{Container, Host, Plugin, Value, binaries, conf, json, until};
 
 use super::{bridge_conf, kind, plugin, theirs};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 /// A host with an uplink, and somebody at 203.0.113.9 behind it who knows no way back but to the uplink's address.
 fn host_with_uplink() -> (Host, Container) {

@@ -1,6 +1,8 @@
 //! What the specs of the reference plugin `bridge` look at, for each version of the specification.
 
-use plumb_tests::{Container, Host, Outcome, Plugin, Value, conf, json};
+use std::time::Duration;
+
+use plumb_tests::{Container, Host, Outcome, Plugin, Value, conf, json, until};
 
 use super::{kind, plugin, static_ipam, theirs};
 
@@ -217,7 +219,9 @@ fn layer_2_and_its_options() {
             } else {
                 assert_configured(&c1, &[]);
             }
-            assert!(!host.addr_info("bridge0").is_empty());
+            // The kernel makes it once it has noticed that there is a port.
+            let has_own = || !host.addr_info("bridge0").is_empty();
+            assert!(until(Duration::from_secs(20), has_own));
             assert_deleted(host, &c1, &plugin, &conf, Some(&near));
         });
     }
