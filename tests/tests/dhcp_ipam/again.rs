@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use plumb_tests::{Value, json, until};
 
 use crate::family::{Family, V4, V6};
-use crate::world::{SOON, World, alone};
+use crate::world::{SOON, World, alone, assert_asked_alone};
 use crate::world6::addresses;
 
 /// The files of leases, with another boot in them: what a machine that was booted meanwhile finds.
@@ -21,7 +21,7 @@ fn reboot() {
 }
 
 #[track_caller]
-fn rebooted(family: &Family, question: &str) {
+fn rebooted(family: &Family, question: &str, other: &str) {
     let world = (family.world)();
     let server = (family.serve)(&world);
     let daemon = world.daemon();
@@ -42,27 +42,23 @@ fn rebooted(family: &Family, question: &str) {
         (&json!("GONE"), Some(&addresses(&first)[0][..]))
     );
     let c1 = world.plugged("c1");
-    let before = server.output().matches(question).count();
-    let again = world.plugin().add(&c1, &conf).succeeds();
-    assert_eq!(addresses(&again), addresses(&first));
+    let before = server.output().len();
+    let again = world.plugin().add(&c1, &conf);
+    let took = again.elapsed;
+    assert_eq!(addresses(&again.succeeds()), addresses(&first));
     // It asked for what it had, and not for anything.
-    assert_eq!(
-        server.output().matches(question).count(),
-        before,
-        "{}",
-        server.output()
-    );
+    assert_asked_alone(&server.output()[before..], question, other, took);
     (family.until_leases)(1);
 }
 
 #[test]
 fn after_a_reboot_a_container_asks_for_the_address_it_had() {
-    rebooted(&V4, "DHCPDISCOVER");
+    rebooted(&V4, "DHCPREQUEST(", "DHCPDISCOVER(");
 }
 
 #[test]
 fn after_a_reboot_a_container_asks_for_the_ipv6_address_it_had() {
-    rebooted(&V6, "DHCPSOLICIT");
+    rebooted(&V6, "DHCPCONFIRM(", "DHCPSOLICIT(");
 }
 
 /// The daemon killed while nobody answers: at first there is no lease, then one of another place that is asked for.
@@ -140,7 +136,7 @@ fn gone_while_it_is_held(family: &Family, times: &str) {
 fn a_lease_whose_namespace_is_gone_is_not_renewed_and_is_forgotten_at_its_end() {
     gone_while_it_is_held(
         &V4,
-        "default-lease-time 8; max-lease-time 8; option dhcp-renewal-time 4; option dhcp-rebinding-time 6;",
+        "default-lease-time 14; max-lease-time 14; option dhcp-renewal-time 6; option dhcp-rebinding-time 12;",
     );
 }
 
@@ -148,7 +144,7 @@ fn a_lease_whose_namespace_is_gone_is_not_renewed_and_is_forgotten_at_its_end() 
 fn an_ipv6_lease_whose_namespace_is_gone_is_not_renewed_and_is_forgotten_at_its_end() {
     gone_while_it_is_held(
         &V6,
-        "default-lease-time 8; preferred-lifetime 7; option dhcp-renewal-time 4; option dhcp-rebinding-time 6;",
+        "default-lease-time 14; preferred-lifetime 13; option dhcp-renewal-time 6; option dhcp-rebinding-time 12;",
     );
 }
 

@@ -69,8 +69,10 @@ fn a_program_and_a_watcher_are_told_of_every_change() {
             .contains("lease_events_total{event=\"renewed\"} 1")
     };
     assert!(until(SOON, renewed), "{}", world.metrics());
-    watcher.until_output_has("\"event\":\"refused\"", SOON);
-    let seen = watcher.output();
+    let seen = || watcher.output();
+    let is_all = || seen().ends_with('\n') && seen().lines().count() == 3;
+    assert!(until(SOON, is_all), "{}", seen());
+    let seen = seen();
     daemon.signal(Signal::SIGKILL);
     drop(daemon);
     let _daemon = world.daemon();
@@ -112,6 +114,12 @@ fn a_program_that_fails_or_never_ends_holds_nobody_up() {
     let (c1, c2) = (world.plugged("c1"), world.plugged("c2"));
     let slow = alone(json!({ "onChange": "/run/slow" }));
     world.plugin().add(&c1, &slow).succeeds();
+    let of_c1 = || {
+        let told = told();
+        let of_c1 = told.iter().filter(|event| event["container"] == "c1");
+        of_c1.count()
+    };
+    assert!(until(SOON, || of_c1() == 1), "{:?}", told());
     let bad = alone(json!({ "onChange": "/run/bad" }));
     world.plugin().add(&c2, &bad).succeeds();
     daemon.until_output_has(
@@ -121,13 +129,7 @@ fn a_program_that_fails_or_never_ends_holds_nobody_up() {
     world.plugin().del(&c2, &bad).succeeds();
     // The events of one attachment come one after another: the first still runs.
     world.plugin().del(&c1, &slow).succeeds();
-    assert_eq!(
-        told()
-            .iter()
-            .filter(|event| event["container"] == "c1")
-            .count(),
-        1
-    );
+    assert_eq!(of_c1(), 1);
     assert!(
         world.metrics().contains("failures_total{of=\"program\"}"),
         "{}",
@@ -223,10 +225,13 @@ fn a_watcher_who_does_not_read_and_a_client_who_does_not_take_his_answer_harm_no
     let slow: Vec<_> = (0..200)
         .map(|_| ask("{\"version\":1,\"do\":\"list\"}\n"))
         .collect();
-    let mut drip = ask("{\"version\":1,");
+    let _half = ask("{\"version\":1,");
     let c1 = world.plugged("c1");
     let conf = alone(json!({}));
     world.plugin().add(&c1, &conf).succeeds();
+    // Within the five seconds that somebody has for a question.
+    let mut drip = ask("{\"version\":1,");
+    world.metrics();
     drip.write_all(b"\"do\":\"list\"}\n").unwrap();
     let mut answer = String::new();
     BufReader::new(drip).read_line(&mut answer).unwrap();
@@ -266,7 +271,8 @@ fn a_program_is_told_of_ipv6_as_well() {
     let metrics = world.metrics();
     for counted in [
         "messages_sent_total{type=\"v6-solicit\"} ",
-        "messages_sent_total{type=\"v6-release\"} 1",
+        // One or more: a server that takes its time is told again.
+        "messages_sent_total{type=\"v6-release\"} ",
         "lease_events_total{event=\"bound\"} 1",
     ] {
         assert!(metrics.contains(counted), "{counted}: {metrics}");

@@ -161,6 +161,7 @@ fn what_is_provided_reaches_the_server() {
         .succeeds();
     assert!(result.get("routes").is_none(), "{result}");
     dnsmasq.until_output_has("vendor class: plumb", SOON);
+    until_leases(1);
     let lease = leases().remove(0);
     assert!(
         lease.contains(" web-0 ") && lease.contains("ff:01:02"),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use plumb_tests::{Container, Value, json, until};
 
@@ -67,7 +68,8 @@ fn a_container_on_a_bridge_gets_an_ipv6_lease_and_gives_it_back() {
     check().succeeds();
 
     // Nothing of the daemon's is open in the container.
-    assert_eq!(c1.sh("ss -Hanu; ss -Hanw"), "");
+    let open = || c1.sh("ss -Hanu; ss -Hanw");
+    assert!(until(SOON, || open().is_empty()), "{}", open());
     let files = fs::read_dir("/var/lib/cni/dhcp-ipam").unwrap().flatten();
     let mut files = files.filter(|entry| entry.path().to_string_lossy().ends_with(".v6.json"));
     let mode = files
@@ -107,12 +109,24 @@ fn a_renewal_goes_to_all_servers_and_gives_the_address_more_time() {
     let bridge = world.host.plugin("bridge-attach");
     let result = bridge.add(&c1, bridged(dhcp())).succeeds();
     let given = addresses(&result).remove(0);
-    let limited = || valid(&c1, &given).is_some_and(|seconds| seconds < 119);
+    // When the kernel takes the address away: at the earliest and at the latest, for a look takes as long as it takes and gives
+    // whole seconds.
+    let begun = Instant::now();
+    let end = || {
+        let before = begun.elapsed();
+        let left = Duration::from_secs(valid(&c1, &given).unwrap());
+        let after = begun.elapsed();
+        (before + left, after + left + Duration::from_secs(1))
+    };
+    let mut latest = Duration::MAX;
+    let limited = || {
+        latest = latest.min(end().1);
+        valid(&c1, &given).is_some_and(|seconds| seconds <= 116)
+    };
     assert!(until(SOON, limited), "{:?}", valid(&c1, &given));
     world.command(&["renew", "testnet/c1/eth0"]);
     dnsmasq.until_output_has("DHCPRENEW", SOON);
-    let renewed = || valid(&c1, &given).is_some_and(|seconds| seconds >= 119);
-    assert!(until(SOON, renewed), "{:?}", valid(&c1, &given));
+    assert!(until(SOON, || end().0 > latest), "{latest:?} {:?}", end());
     assert_eq!(world.listed6("testnet/c1/eth0")["state"], "BOUND");
 }
 
@@ -131,7 +145,7 @@ fn the_route_to_the_subnet_stays_when_the_address_gets_the_times_of_its_lease() 
     let limited = || valid(&c1, &given).is_some_and(|seconds| seconds <= 120);
     assert!(until(SOON, limited), "{:?}", valid(&c1, &given));
     let routes = c1.exec(["ip", "-6", "route", "show", "fd00:240::/64"]);
-    assert!(c1.ping("fd00:240::1"), "{routes}");
+    assert!(c1.reaches("fd00:240::1"), "{routes}");
     assert!(!routes.contains("expires -"), "{routes}");
 }
 

@@ -1,7 +1,5 @@
 //! The commands of docs/dhcp-ipam.md run as they stand there, for an attachment that is there.
 
-use std::time::Duration;
-
 use plumb_tests::{json, until};
 
 use crate::world::{SOON, World, bridged};
@@ -71,15 +69,11 @@ fn the_commands_of_the_page_run() {
     for words in verbs {
         if words == ["watch"] {
             let watch = spawned(&words);
-            // It does not say when it has begun to listen.
-            let told = || {
-                world.command(&["renew", "testnet/c2/eth0"]);
-                until(Duration::from_millis(500), || {
-                    watch.output().contains(r#""container":"c2""#)
-                })
-            };
+            // It does not say when it has begun to listen; the daemon counts it.
+            let listens = || world.metrics().contains("do=\"watch\"} 1");
+            assert!(until(SOON, listens), "{}", world.metrics());
             let _c2 = attach("c2");
-            assert!(until(SOON, told), "{}", watch.output());
+            watch.until_output_has(r#""container":"c2""#, SOON);
             continue;
         }
         let words = filled(&words);

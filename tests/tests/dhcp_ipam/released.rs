@@ -1,10 +1,9 @@
 //! A Release that is not heard: DHCPv6 has an answer to it, so DEL knows.
 
 use std::fs;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use plumb_tests::{Container, Value, json, until};
+use plumb_tests::{Capture, Container, Value, json, until};
 
 use crate::family::V6;
 use crate::world::{SOON, World, alone};
@@ -17,6 +16,15 @@ const RELEASE: u8 = 8;
 fn files() -> usize {
     let files = fs::read_dir("/var/lib/cni/dhcp-ipam").unwrap().flatten();
     files.filter(|file| file.file_name() != "lock").count()
+}
+
+/// How many Releases the server's link has seen.
+fn releases(heard: &Capture) -> usize {
+    let packets = heard.packets();
+    packets
+        .iter()
+        .filter(|line| line.contains("release"))
+        .count()
 }
 
 fn wanted() -> Value {
@@ -35,14 +43,9 @@ fn a_release_that_is_lost_is_sent_again_before_del_returns() {
     world.deaf_once_to(RELEASE);
     world.plugin().del(&c1, wanted()).succeeds();
     until_leases6(0);
-    let releases = || {
-        heard
-            .packets()
-            .iter()
-            .filter(|line| line.contains("release"))
-            .count()
-    };
-    assert!(until(SOON, || releases() == 2), "{:?}", heard.packets());
+    // Where the answer to the second takes long there is a third.
+    let twice = || [2, 3].contains(&releases(&heard));
+    assert!(until(SOON, twice), "{:?}", heard.packets());
     assert_eq!(files(), 0);
 }
 
@@ -61,14 +64,14 @@ fn without_a_server_del_and_gc_go_on_after_three_releases() {
     let outcome = world.plugin().del(&c1, wanted());
     let elapsed = outcome.elapsed;
     outcome.succeeds();
-    assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
+    assert!(elapsed < SOON, "{elapsed:?}");
     assert_eq!(files(), 1);
     world.plugin().valid([]).gc(wanted()).succeeds();
     assert_eq!(files(), 0);
     assert!(world.listed6("testnet/c2/eth0").is_null());
-    let packets = heard.packets();
-    let releases = packets.iter().filter(|line| line.contains("release"));
-    assert_eq!(releases.count(), 6, "{packets:?}");
+    let all = || releases(&heard) >= 6;
+    assert!(until(SOON, all), "{:?}", heard.packets());
+    assert_eq!(releases(&heard), 6, "{:?}", heard.packets());
 }
 
 #[test]

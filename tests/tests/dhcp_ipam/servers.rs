@@ -1,4 +1,4 @@
-//! Other servers than dnsmasq, with leases of a few seconds: each is asked in time, and gets back what it gave.
+//! Other servers than dnsmasq, with leases that are renewed after two seconds: each is asked in time, and gets back what it gave.
 
 use std::fs;
 
@@ -54,7 +54,8 @@ fn by_unicast(address: &str, packets: &[String]) -> bool {
 fn isc_dhcpd() {
     let world = World::new();
     let options = "option rfc3442-classless-static-routes code 121 = array of integer 8;
-        default-lease-time 6; max-lease-time 6; option routers 10.240.0.1;
+        default-lease-time 20; max-lease-time 20; option routers 10.240.0.1;
+        option dhcp-renewal-time 2; option dhcp-rebinding-time 15;
         option rfc3442-classless-static-routes 24, 10,99,0, 10,240,0,1;";
     let server = V4.isc_dhcpd(&world, options);
     let c0 = world.plugged("c0");
@@ -96,7 +97,7 @@ fn kea_dhcp4() {
     let server = kea(
         &world,
         &json!({
-            "valid-lifetime": 4, "min-valid-lifetime": 2, "max-valid-lifetime": 6, "renew-timer": 2, "rebind-timer": 3,
+            "valid-lifetime": 20, "renew-timer": 2, "rebind-timer": 15,
             "subnet4": [{ "id": 1, "subnet": "10.240.0.0/24", "pools": [{ "pool": "10.240.0.100 - 10.240.0.110" }] }],
         }),
     );

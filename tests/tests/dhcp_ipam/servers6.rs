@@ -18,8 +18,8 @@ fn asked_twice(server: &Process, words: &str) -> bool {
 #[test]
 fn isc_dhcpd6() {
     let world = World::with_ipv6();
-    let options = "default-lease-time 6; preferred-lifetime 4; option dhcp-renewal-time 2;
-        option dhcp-rebinding-time 3;";
+    let options = "default-lease-time 20; preferred-lifetime 18; option dhcp-renewal-time 2;
+        option dhcp-rebinding-time 15;";
     let server = V6.isc_dhcpd(&world, options);
     a_whole_life(
         &V6,
@@ -28,8 +28,9 @@ fn isc_dhcpd6() {
         |_, _| asked_twice(&server, "Renew message from"),
         "Release message from",
     );
-    let leases = fs::read_to_string(LEASES).unwrap();
-    assert!(leases.contains("binding state released"), "{leases}");
+    let leases = || fs::read_to_string(LEASES).unwrap();
+    let released = || leases().contains("binding state released");
+    assert!(until(SOON, released), "{}", leases());
 }
 
 /// Kea, which keeps its files in a directory of that name, and calls itself by a number, with these keys of its subnet.

@@ -57,7 +57,8 @@ fn the_mtu_of_a_lease_is_that_of_the_interface_and_follows_it() {
     world.command(&["renew", "testnet/c1/eth0"]);
     let changed = || default_route(&c1).starts_with("default via 10.240.0.9 dev eth0 mtu 1000");
     assert!(until(SOON, changed), "{}", default_route(&c1));
-    assert_eq!(mtu(&c1), 1500);
+    // Which comes after the routes.
+    assert!(until(SOON, || mtu(&c1) == 1500), "{}", mtu(&c1));
     let dnsmasq = replaced(
         &world,
         dnsmasq,
@@ -108,7 +109,7 @@ fn when_its_server_is_gone_another_prolongs_the_lease() {
     let world = World::new();
     let c9 = world.plugged("c9");
     c9.sh("ip addr add 10.240.0.2/24 dev eth0 && ip link set eth0 up");
-    let first = V4.isc_dhcpd(&world, "default-lease-time 8; max-lease-time 8;");
+    let first = V4.isc_dhcpd(&world, "default-lease-time 30; max-lease-time 30; option dhcp-renewal-time 2; option dhcp-rebinding-time 6;");
     let _daemon = world.daemon();
     let c1 = world.host.container("c1");
     let result = world

@@ -153,11 +153,11 @@ fn an_address_that_another_host_has_is_declined() {
     let first = world.plugin().add(&c1, &conf).succeeds();
     assert_eq!(address(&first), "10.240.0.101/24");
     // There is no second one.
-    let conf = alone(json!({ "arpProbeMs": 500, "timeoutSecs": 3 }));
+    let conf = alone(json!({ "arpProbeMs": 500, "timeoutSecs": 8 }));
     world
         .plugin()
         .add(&c2, &conf)
-        .fails_with_words("within 3 s");
+        .fails_with_words("within 8 s");
     dnsmasq.until_output_has("DHCPDECLINE", SOON);
 }
 

@@ -23,11 +23,11 @@ fn an_ipv6_address_that_another_host_has_is_declined() {
     assert_eq!(addresses(&first), ["fd00:240::101/128"]);
     // There is no second one.
     let mut keys = keys;
-    keys["timeoutSecs"] = json!(4);
+    keys["timeoutSecs"] = json!(8);
     world
         .plugin()
         .add(&c2, alone(keys))
-        .fails_with_words("within 4 s");
+        .fails_with_words("within 8 s");
     dnsmasq.until_output_has("DHCPDECLINE", SOON);
 }
 

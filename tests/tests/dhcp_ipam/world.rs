@@ -221,3 +221,15 @@ pub(crate) fn until_leases(count: usize) {
     let right = until(SOON, || leases().len() == count);
     assert!(right, "{count} leases expected: {:?}", leases());
 }
+
+/// Asserts that a client asked with `question` and not with `other`, in what a server printed meanwhile. One whose question
+/// has no answer for half a second may give it up; so it must have asked before, and waited as long.
+#[track_caller]
+pub(crate) fn assert_asked_alone(printed: &str, question: &str, other: &str, took: Duration) {
+    let asked = printed.find(question).expect("the question");
+    let given_up = |other: usize| asked < other && took > Duration::from_millis(500);
+    assert!(
+        printed.find(other).is_none_or(given_up),
+        "{took:?}: {printed}"
+    );
+}
