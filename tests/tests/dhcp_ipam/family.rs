@@ -28,6 +28,8 @@ pub(crate) struct Family {
     pub(crate) serve_two: fn(&World) -> Process,
     /// These, as they would be given to an interface by hand.
     pub(crate) two: [&'static str; 2],
+    /// What nft calls the messages with which dnsmasq grants: ACK, and Reply (RFC 8415, 7.3).
+    pub(crate) grants: &'static str,
     /// The key that says how long neighbours are asked.
     pub(crate) patience: fn(&mut Value, u32),
 }
@@ -45,6 +47,8 @@ pub(crate) const V4: Family = Family {
         subnet 10.240.0.0 netmask 255.255.255.0 { range 10.240.0.100 10.240.0.110; }",
     serve_two: |world| world.dnsmasq(100, 101),
     two: ["10.240.0.100/24", "10.240.0.101/24"],
+    // Option 53 is the first after the 240 bytes of RFC 2131, 2.
+    grants: "udp sport 67 @th,1984,24 0x350105",
     patience: |keys, millis| keys["arpProbeMs"] = json!(millis),
 };
 
@@ -64,6 +68,7 @@ pub(crate) const V6: Family = Family {
     subnet: "authoritative; subnet6 fd00:240::/64 { range6 fd00:240::100 fd00:240::1ff; }",
     serve_two: |world| world.dnsmasq6_range("100", "101"),
     two: ["fd00:240::100/64", "fd00:240::101/64"],
+    grants: "udp sport 547 @th,64,8 7",
     patience: |keys, millis| keys["ipv6"]["dadMs"] = json!(millis),
 };
 

@@ -27,5 +27,6 @@ mod stock;
 mod terms;
 mod trouble;
 mod trouble6;
+mod unheard;
 mod world;
 mod world6;

@@ -193,10 +193,10 @@ impl<R: FnMut() -> u32> Client<R> {
         }
     }
 
-    /// Gives the lease back, if there is one, and ends.
+    /// Gives back what a server granted, or was asked to grant, and ends.
     pub(crate) fn release(&mut self, now: Time) {
-        if let Some(lease) = self.state.granted() {
-            let (from, to) = (lease.terms.address, lease.terms.server);
+        if let Some(terms) = self.state.granted() {
+            let (from, to) = (terms.address, terms.server);
             self.xid = (self.random)();
             let message = self.release_message(from, to, now);
             self.outputs

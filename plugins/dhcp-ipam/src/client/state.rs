@@ -87,19 +87,19 @@ impl State {
         }
     }
 
-    /// The lease that a server believes we have.
-    pub(super) fn granted(&self) -> Option<&Lease> {
+    /// What a server believes we have, or will when a message arrives that is on its way.
+    pub(super) fn granted(&self) -> Option<&Terms> {
         match self {
-            Self::Probing { lease, .. } => Some(lease),
-            Self::Bound { .. }
-            | Self::Renewing { .. }
-            | Self::Rebinding { .. }
-            | Self::Stopped
+            Self::Requesting { offer, .. } => Some(offer),
+            Self::Probing { lease, .. }
+            | Self::Bound { lease, .. }
+            | Self::Renewing { lease, .. }
+            | Self::Rebinding { lease, .. } => Some(&lease.terms),
+            Self::Stopped
             | Self::Waiting { .. }
             | Self::Selecting { .. }
-            | Self::Requesting { .. }
             | Self::Rebooting { .. }
-            | Self::Informing { .. } => self.lease(),
+            | Self::Informing { .. } => None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! What each state sends (RFC 8415, 18.2).
 
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv6Addr};
+
+use cni_common::addr::Cidr;
 
 use super::{Client6, Exchange};
 use crate::lease6::Terms6;
@@ -58,17 +60,27 @@ impl<R: FnMut() -> u32> Client6<R> {
     fn prefixes(&self, terms: Option<&Terms6>) -> Option<(u16, Vec<u8>)> {
         let length = self.identity.prefix?;
         let delegated = terms.and_then(|terms| terms.prefix);
-        let (length, address) =
-            match delegated.map(|(prefix, _)| (prefix.prefix(), prefix.address())) {
-                Some((length, core::net::IpAddr::V6(address))) => (length, address),
-                _ => (length, Ipv6Addr::UNSPECIFIED),
-            };
+        Some(match delegated {
+            Some((prefix, _)) => self.delegated(prefix),
+            None => self.prefix_of(length, Ipv6Addr::UNSPECIFIED),
+        })
+    }
+
+    fn delegated(&self, prefix: Cidr) -> (u16, Vec<u8>) {
+        let address = match prefix.address() {
+            IpAddr::V6(address) => address,
+            IpAddr::V4(_) => Ipv6Addr::UNSPECIFIED,
+        };
+        self.prefix_of(prefix.prefix(), address)
+    }
+
+    fn prefix_of(&self, length: u8, address: Ipv6Addr) -> (u16, Vec<u8>) {
         let mut inner: Options = Vec::new();
         if length > 0 {
             let data = [&[0; 8][..], &[length], &address.octets()].concat();
             inner.push((code::IA_PREFIX, data));
         }
-        Some((code::IA_PD, association(self.identity.iaid, &inner)))
+        (code::IA_PD, association(self.identity.iaid, &inner))
     }
 
     /// What the client has, or was offered.
@@ -150,6 +162,7 @@ impl<R: FnMut() -> u32> Client6<R> {
         message
     }
 
+    /// Names what there is, and nothing that is only wanted (RFC 8415, 18.2.7).
     pub(super) fn release_message(
         &self,
         exchange: &Exchange,
@@ -157,10 +170,11 @@ impl<R: FnMut() -> u32> Client6<R> {
         now: Time,
     ) -> Outgoing {
         let mut message = self.message(Kind::Release, exchange, now);
-        message
-            .options
-            .push((code::SERVER_ID, terms.server.clone()));
-        message.options.extend(self.associations(terms));
+        let server = (code::SERVER_ID, terms.server.clone());
+        let address = terms.address.map(|(ip, _)| self.addresses(Some(ip)));
+        let prefix = terms.prefix.map(|(prefix, _)| self.delegated(prefix));
+        let options = [Some(server), address, prefix];
+        message.options.extend(options.into_iter().flatten());
         message
     }
 

@@ -197,15 +197,15 @@ impl<R: FnMut() -> u32> Client6<R> {
         }
     }
 
-    /// Gives the lease back, if there is one, and ends when its server has heard of it, or is not there.
+    /// Gives back what a server granted, or was asked to grant, and ends when it has heard of it, or is not there.
     pub(crate) fn release(&mut self, now: Time) {
         if self.is_releasing() {
             return;
         }
-        match self.state.granted().cloned() {
-            Some(lease) => {
+        match self.state.granted() {
+            Some(terms) => {
                 let exchange = self.exchange(Duration::ZERO, now);
-                self.send_release(exchange, lease.terms, now);
+                self.send_release(exchange, terms, now);
             }
             None => self.state = State::Stopped,
         }

@@ -108,7 +108,7 @@ impl<R: FnMut() -> u32> Client6<R> {
                 self.after_decline(now);
                 Ok(())
             }
-            // Whatever it says of it (RFC 8415, 18.2.10.4).
+            // Whatever it says of it (RFC 8415, 18.2.10.2).
             (State::Releasing { terms, .. }, Kind::Reply) => {
                 from(&terms.server, reply)?;
                 self.state = State::Stopped;

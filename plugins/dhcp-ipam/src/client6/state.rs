@@ -123,22 +123,27 @@ impl State {
         None
     }
 
-    /// The lease that a server believes we have.
-    pub(super) fn granted(&self) -> Option<&Lease6> {
+    /// What a server believes we have, or will when a message arrives that is on its way.
+    pub(super) fn granted(&self) -> Option<Terms6> {
         match self {
+            Self::Requesting { offer, .. } => Some(offer.clone()),
             Self::Probing { lease, .. }
             | Self::Confirming { lease, .. }
-            | Self::Rebinding { lease, .. } => Some(lease),
+            | Self::Bound { lease, .. }
+            | Self::Renewing { lease, .. }
+            | Self::Rebinding { lease, .. } => Some(lease.terms.clone()),
+            // The prefix that came with an address of somebody else.
+            Self::Declining { terms, .. } => terms.prefix.map(|prefix| Terms6 {
+                address: None,
+                prefix: Some(prefix),
+                ..terms.clone()
+            }),
             Self::Stopped
             | Self::Waiting { .. }
             | Self::Soliciting { .. }
-            | Self::Requesting { .. }
-            | Self::Bound { .. }
-            | Self::Renewing { .. }
-            | Self::Declining { .. }
             | Self::Releasing { .. }
             | Self::Informing { .. }
-            | Self::Informed { .. } => self.lease(),
+            | Self::Informed { .. } => None,
         }
     }
 

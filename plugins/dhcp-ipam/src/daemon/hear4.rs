@@ -55,7 +55,10 @@ impl Daemon {
                     Err(why) => daemon.counters.count(Counter::Ignored, why.word()),
                 }
                 match taken {
-                    Ok(()) if reply.kind == Kind::Ack => session.own.server_mac = Some(mac),
+                    // The offer, too, may have to be given back.
+                    Ok(()) if matches!(reply.kind, Kind::Ack | Kind::Offer) => {
+                        session.own.server_mac = Some(mac);
+                    }
                     Ok(()) if reply.kind == Kind::Nak => {
                         let words = reply.words.as_deref().unwrap_or("no reason");
                         session.last_error = Some(format!("{from} refused: {words}"));

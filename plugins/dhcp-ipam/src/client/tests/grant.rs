@@ -141,6 +141,22 @@ fn without_a_lease_there_is_nothing_to_release() {
 }
 
 #[test]
+fn what_was_asked_for_is_given_back_for_it_may_be_granted_by_now() {
+    let mut client = start();
+    outputs(&mut client);
+    let offer = reply(&client, Kind::Offer);
+    assert_eq!(client.handle_message(&offer, at(0)), Ok(()));
+    outputs(&mut client);
+    client.release(at(1));
+    let done = outputs(&mut client).remove(0);
+    let Output::Unicast { from, to, message } = done else {
+        panic!("{done:?}")
+    };
+    assert_eq!((from, to, message.kind), (ADDRESS, SERVER, Kind::Release));
+    assert_eq!(client.deadline(), None);
+}
+
+#[test]
 fn the_broadcast_flag_is_for_a_client_without_an_address() {
     let identity = Identity {
         broadcast: true,

@@ -7,6 +7,7 @@
 mod grant;
 mod link;
 mod partial;
+mod release;
 mod renewal;
 
 use core::net::Ipv6Addr;
