@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use plumb_tests::{Value, json, until};
 
 use crate::family::{Family, V4, V6};
-use crate::world::{SOON, World, alone, assert_asked_alone};
+use crate::world::{SOON, alone, assert_asked_alone, bridged};
 use crate::world6::addresses;
 
 /// The files of leases, with another boot in them: what a machine that was booted meanwhile finds.
@@ -193,15 +193,32 @@ fn a_namespace_that_goes_during_an_ipv6_renewal_is_let_go() {
     );
 }
 
-#[test]
-fn a_person_gives_a_lease_back() {
-    let world = World::new();
-    let _dnsmasq = world.dnsmasq(100, 150);
+/// A lease that goes back while the container lives: its address may be somebody else's from then on.
+#[track_caller]
+fn given_back_by_a_person(family: &Family) {
+    let world = (family.world)();
+    let _server = (family.serve)(&world);
     let _daemon = world.daemon();
-    let c1 = world.plugged("c1");
-    world.plugin().add(&c1, alone(json!({}))).succeeds();
-    crate::world::until_leases(1);
+    let c1 = world.host.container("c1");
+    let conf = bridged((family.keys)());
+    let bridge = world.host.plugin("bridge-attach");
+    let result = bridge.add(&c1, &conf).succeeds();
+    assert_eq!((family.found)(&c1), addresses(&result));
+    (family.until_leases)(1);
     world.command(&["release", "testnet/c1/eth0"]);
-    crate::world::until_leases(0);
-    assert!(world.listed("testnet/c1/eth0").is_null());
+    assert_eq!((family.found)(&c1), Vec::<String>::new());
+    assert_eq!(c1.link("eth0").unwrap()["operstate"], "UP");
+    (family.until_leases)(0);
+    assert!((family.listed)(&world, "testnet/c1/eth0").is_null());
+    bridge.previous(&result).del(&c1, &conf).succeeds();
+}
+
+#[test]
+fn a_lease_that_a_person_gives_back_is_not_used_any_more() {
+    given_back_by_a_person(&V4);
+}
+
+#[test]
+fn an_ipv6_lease_that_a_person_gives_back_is_not_used_any_more() {
+    given_back_by_a_person(&V6);
 }

@@ -213,6 +213,15 @@ impl Daemon {
         }
     }
 
+    /// Takes what is given back from the interface: a container may live on, and whoever gets the address next has it alone.
+    pub(super) fn stop_using<F: Family>(&mut self, session: &mut Session<F>) {
+        if session.applied.is_some()
+            && let Err(error) = F::change(self, session, None)
+        {
+            session.complain(&error);
+        }
+    }
+
     /// Nothing is left to be given back.
     fn has_left<F: Family>(&mut self, session: &mut Session<F>) {
         if let Err(error) = self.store.remove::<F::Record>(&session.owner) {

@@ -317,7 +317,10 @@ impl Daemon {
             Output::Broadcast { from, message } => session.broadcast(from, &message),
             Output::Unicast { from, to, message } if message.kind == Kind::Release => {
                 session.say(format_args!("gives {from} back to {to}"));
-                session.send_release(&inside, from, to, &message)
+                let sent = session.send_release(&inside, from, to, &message);
+                // It went from that address.
+                self.stop_using(session);
+                sent
             }
             Output::Unicast { from, to, message } => session.unicast(&inside, from, to, &message),
             Output::Probe(address) => {

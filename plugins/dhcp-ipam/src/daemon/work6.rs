@@ -292,6 +292,8 @@ impl Daemon {
                 Output::Send(message) => {
                     if message.kind == Kind::Release {
                         session.say(format_args!("gives its IPv6 lease back"));
+                        // Before the server hears of it (RFC 8415, 18.2.7).
+                        self.stop_using(session);
                     }
                     self.counters.count(Counter::Sent, message.kind.word());
                     self.ready(session).and_then(|_| session.send(&message))
