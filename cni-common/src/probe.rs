@@ -24,6 +24,8 @@ use crate::netlink::link::Link;
 const PROBES: u32 = 3;
 /// How long is waited after each.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How many frames are looked at that came before its end and were not looked at by then: more than the socket holds.
+const QUEUE: usize = 1024;
 
 /// A frame with an ARP packet for IPv4: Ethernet's header, then 28 bytes.
 const FRAME: usize = 42;
@@ -65,39 +67,54 @@ impl Prober {
                     MsgFlags::empty(),
                 )?;
             }
-            let end = Instant::now() + PAUSE;
-            while let Some(frame) = self.receive(end)? {
-                if let Some(conflict) = conflict(&frame, self.mac, addresses) {
-                    return Ok(Some(conflict));
-                }
+            let found = self.hear(Instant::now() + PAUSE, addresses)?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
     }
 
-    fn receive(&self, end: Instant) -> io::Result<Option<Vec<u8>>> {
+    /// Who has one of the addresses, as far as is heard until `end`. What has come by then counts also where a busy machine
+    /// kept this process from looking.
+    fn hear(&self, end: Instant, addresses: &[Ipv4Addr]) -> io::Result<Option<(Ipv4Addr, Mac)>> {
+        let mut late = 0..QUEUE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() && late.next().is_none() {
                 return Ok(None);
             }
-            // Rounded up, so that the last millisecond is not spent in a loop.
-            let left = u16::try_from(left.as_millis().saturating_add(1)).unwrap_or(u16::MAX);
-            let mut waiting = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut waiting, PollTimeout::from(left)) {
-                Ok(0) | Err(Errno::EINTR) => continue,
-                Ok(_) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-            let mut frame = vec![0; 128];
-            match recv(self.socket.as_raw_fd(), &mut frame, MsgFlags::empty()) {
-                Ok(length) => {
-                    frame.truncate(length);
-                    return Ok(Some(frame));
+            match self.receive(left)? {
+                Some(frame) => {
+                    let found = conflict(&frame, self.mac, addresses);
+                    if found.is_some() {
+                        return Ok(found);
+                    }
                 }
-                Err(Errno::EAGAIN | Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
+                None if left.is_zero() => return Ok(None),
+                None => {}
             }
+        }
+    }
+
+    /// The next frame, where one comes within this time.
+    fn receive(&self, within: Duration) -> io::Result<Option<Vec<u8>>> {
+        // Rounded up, so that the last millisecond is not spent in a loop.
+        let within = u16::try_from(within.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
+        let mut waiting = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut waiting, PollTimeout::from(within)) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(None),
+            Ok(_) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let mut frame = vec![0; 128];
+        match recv(self.socket.as_raw_fd(), &mut frame, MsgFlags::empty()) {
+            Ok(length) => {
+                frame.truncate(length);
+                Ok(Some(frame))
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
+            Err(errno) => Err(errno.into()),
         }
     }
 }
@@ -131,6 +148,11 @@ fn conflict(frame: &[u8], own: Mac, addresses: &[Ipv4Addr]) -> Option<(Ipv4Addr,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ident::IfName;
+    use crate::netlink::Rtnl;
+    use crate::netlink::veth::NewVeth;
+    use crate::netns::Netns;
+    use crate::testing::{private_netns, run};
 
     const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const OTHER: Mac = Mac([2, 0, 0, 0, 0, 9]);
@@ -150,5 +172,45 @@ mod tests {
         for cut in 0..theirs.len() {
             assert_eq!(conflict(&theirs[..cut], OWN, &ours), None);
         }
+    }
+
+    #[test]
+    fn an_answer_counts_that_came_while_nobody_could_look() {
+        private_netns();
+        let inside = Netns::current().unwrap();
+        private_netns();
+        let [near, far] = ["near", "far"].map(|name| IfName::parse(name).unwrap());
+        let veth = NewVeth {
+            name: &near,
+            mac: OWN,
+            master: None,
+            peer: &far,
+            peer_mac: OTHER,
+            peer_netns: &inside,
+            mtu: None,
+            group: None,
+        };
+        let mut rtnl = Rtnl::open().unwrap();
+        rtnl.add_veth(&veth).unwrap();
+        let up = || {
+            run("ip", &["addr", "add", "10.0.0.7/24", "dev", "far"]);
+            run("ip", &["link", "set", "far", "up"]);
+        };
+        inside.run(up).unwrap();
+        run("ip", &["link", "set", "near", "up"]);
+        let index = rtnl.link_by_name(&near).unwrap().unwrap().index;
+        let link = rtnl.settled(index, Duration::from_secs(30)).unwrap();
+        let prober = Prober::open(&link.unwrap()).unwrap();
+        let ours = ["10.0.0.7".parse().unwrap()];
+        let over = Instant::now();
+        let mut found = None;
+        while found.is_none() {
+            assert!(over.elapsed() < Duration::from_secs(30));
+            // The far end may not send yet.
+            let asked = probe(OWN, ours[0]);
+            send(prober.socket.as_raw_fd(), &asked, MsgFlags::empty()).unwrap();
+            found = prober.hear(over, &ours).unwrap();
+        }
+        assert_eq!(found, Some((ours[0], OTHER)));
     }
 }
