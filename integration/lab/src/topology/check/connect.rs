@@ -17,6 +17,8 @@ pub(super) struct Expected {
 
 /// Longer than the second that TCP waits before it tries again.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long is listened for a connection that must not come.
+const SILENCE: Duration = Duration::from_millis(200);
 
 pub(super) fn connect(
     lab: &Inside,
@@ -41,13 +43,13 @@ pub(super) fn connect(
         // Silence proves something only where the listener can be reached at all.
         let itself = inside.run(|| TcpStream::connect_timeout(&to, PATIENCE));
         itself
-            .and_then(|_| accepted(&listening))
+            .and_then(|_| accepted(&listening, PATIENCE))
             .map_err(|error| format!("{listener} itself cannot reach {to}: {error}"))?;
     }
     let outside = lab.network(node).map_err(|error| error.to_string())?;
     let attempt = outside.run(|| TcpStream::connect_timeout(&to, PATIENCE));
     match (attempt, expected.opens) {
-        (Ok(_), true) => seen(accepted(&listening), node, to, expected.seen_as),
+        (Ok(_), true) => seen(accepted(&listening, PATIENCE), node, to, expected.seen_as),
         (Ok(stream), false) => {
             let from = stream
                 .local_addr()
@@ -57,7 +59,7 @@ pub(super) fn connect(
                 "{node} opened a connection to {to} (from {from}), which it must not"
             ))
         }
-        (Err(_), false) => match accepted(&listening) {
+        (Err(_), false) => match accepted(&listening, SILENCE) {
             Ok(peer) => Err(format!(
                 "{listener} accepted a connection from {peer}, which must not come"
             )),
@@ -89,13 +91,12 @@ fn seen(
 }
 
 /// The peer of the next connection, which has arrived when the client's handshake is done, or does so soon.
-fn accepted(listener: &TcpListener) -> io::Result<SocketAddr> {
-    let deadline = Instant::now() + Duration::from_millis(200);
+fn accepted(listener: &TcpListener, within: Duration) -> io::Result<SocketAddr> {
+    let deadline = Instant::now() + within;
     loop {
+        let is_last = Instant::now() >= deadline;
         match listener.accept() {
-            Err(error)
-                if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline =>
-            {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !is_last => {
                 thread::sleep(Duration::from_millis(2));
             }
             outcome => return outcome.map(|(_, peer)| peer),
