@@ -78,7 +78,7 @@ fn the_tutorial_comes_up_proves_itself_and_goes_without_a_trace() {
         let began = Instant::now();
         let said = succeeds(&mut up(&bench));
         assert!(
-            began.elapsed() < Duration::from_secs(15) * patience(),
+            began.elapsed() < Duration::from_secs(30) * patience(),
             "{:?}",
             began.elapsed()
         );
@@ -250,7 +250,6 @@ fn the_checks_notice_what_is_broken() {
     let text = fs::read_to_string(&kept).unwrap();
     let impatient = text
         .replace("within = 20", "")
-        .replace("within = 5", "")
         .replace("seconds = 2", "seconds = 1");
     fs::write(&kept, impatient).unwrap();
     for (node, breakage, noticed) in ROUNDS {
