@@ -216,25 +216,33 @@ mod tests {
         }
     }
 
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "an errand takes a reference to its argument"
+    )]
+    fn waits(signal: &&'static Signal) -> bool {
+        signal.wait(Duration::from_mins(1));
+        true
+    }
+
     #[test]
     fn a_child_keeps_one_descriptor_and_ends_in_a_session_of_its_own() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let kept = fs::File::open("/dev/null").unwrap();
-        let second = libc::timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        };
+        let enough = Signal::new();
         // SAFETY: the errand makes one system call.
-        let child = unsafe { start(kept.as_fd(), sleeps, second) }.unwrap();
+        let child = unsafe { start(kept.as_fd(), waits, enough) }.unwrap();
         drop(writer);
-        // End of file comes only when nobody holds the writing end.
+        // End of file comes only when nobody holds the writing end, and the child is there until it is told.
         let begin = Instant::now();
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
-        assert!(begin.elapsed() < Duration::from_millis(900));
+        let half = Duration::from_secs(30);
+        assert!(begin.elapsed() < half);
         let open = || fs::read_dir(format!("/proc/{child}/fd")).map_or(0, Iterator::count);
         while open() != 1 || nix::unistd::getsid(Some(child)) != Ok(child) {
-            assert!(begin.elapsed() < Duration::from_millis(900), "{}", open());
+            assert!(begin.elapsed() < half, "{}", open());
         }
+        enough.give();
         assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
     }
 

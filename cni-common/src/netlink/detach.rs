@@ -189,11 +189,11 @@ mod tests {
     fn a_connection_is_closed_by_a_child_that_holds_nothing_else() {
         private_netns();
         let before = children();
-        Rtnl::open().unwrap().close_later(Duration::from_secs(5));
+        Rtnl::open().unwrap().close_later(Duration::from_mins(1));
         let new = || children().into_iter().find(|pid| !before.contains(pid));
         let child = new().expect("a child");
         let open = || fs::read_dir(format!("/proc/{child}/fd")).map_or(0, Iterator::count);
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while open() != 1 {
             assert!(Instant::now() < deadline, "{} descriptors", open());
             std::thread::yield_now();
@@ -246,7 +246,7 @@ mod tests {
         // End of file comes only when nobody holds the writing end.
         let mut rest = Vec::new();
         std::io::Read::read_to_end(&mut reader, &mut rest).unwrap();
-        assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < 6 * PATIENCE, "{:?}", begin.elapsed());
         let open = fs::read_dir("/proc/self/fd").unwrap().count();
         assert!(open < 100, "{open} descriptors left open");
     }

@@ -48,7 +48,7 @@ fn an_end_that_has_settled_loses_no_frame() {
             if sent["packets"].as_u64().unwrap() > 0 {
                 break;
             }
-            assert!(begin.elapsed() < Duration::from_secs(5), "{sent}");
+            assert!(begin.elapsed() < Duration::from_secs(30), "{sent}");
         }
     }
 }
