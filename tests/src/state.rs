@@ -91,17 +91,24 @@ fn is_learned(entry: &str) -> bool {
 fn is_settling(node: &Node) -> bool {
     let text = node.exec(["ip", "-j", "-d", "addr", "show", "up"]);
     let links: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
-    let has_carrier = |link: &&Value| {
+    let has_carrier = |link: &Value| {
         let flags = link["flags"].as_array();
         flags.is_some_and(|flags| flags.iter().any(|flag| flag == "LOWER_UP"))
     };
-    links.iter().filter(has_carrier).any(|link| {
+    links.iter().any(|link| {
+        let has_carrier = has_carrier(link);
         // Theirs is known up to a second later; a dummy's never is.
         let state_comes = ["vlan", "veth"].map(Value::from);
         let state_comes = state_comes.contains(&link["linkinfo"]["info_kind"]);
+        let state_lags = match link["operstate"].as_str() {
+            Some("UNKNOWN") => state_comes,
+            Some("UP") => !has_carrier,
+            Some("DOWN" | "LOWERLAYERDOWN") => has_carrier,
+            _ => false,
+        };
         let mut infos = link["addr_info"].as_array().into_iter().flatten();
-        (state_comes && link["operstate"] == "UNKNOWN")
-            || infos.any(|info| info["tentative"] == true && info["dadfailed"] != true)
+        let is_asked_for = |info: &Value| info["tentative"] == true && info["dadfailed"] != true;
+        state_lags || has_carrier && infos.any(is_asked_for)
     })
 }
 

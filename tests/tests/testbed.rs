@@ -329,4 +329,11 @@ fn polling_ends_at_its_deadline() {
     assert!(!until(Duration::from_millis(20), || false));
     assert!(begun.elapsed() >= Duration::from_millis(20));
     assert!(until(SOON, || true));
+    // What has come true while nobody could ask counts.
+    let (mut asked, stands_still) = (0, Duration::from_millis(30));
+    assert!(until(Duration::from_millis(20), || {
+        asked += 1;
+        std::thread::sleep(stands_still);
+        asked > 1
+    }));
 }
