@@ -1,6 +1,6 @@
 //! `clampMss`, as the outside sees it on the wire.
 
-use plumb_tests::{Value, json, until};
+use plumb_tests::{Value, json};
 
 use super::world::{INTERNET, SOON, World, seen};
 
@@ -17,11 +17,12 @@ fn announced(keys: Value, address: &str) -> Vec<String> {
     let inside = c1.capture("eth0", syn);
     assert!(seen(&c1, &world.internet, address).is_some());
     // The request leaves at the one end, the answer arrives at the other.
-    [(&outside, 0), (&inside, 1)]
+    [(&outside, "Flags [S],"), (&inside, "Flags [S.],")]
         .into_iter()
-        .map(|(capture, place)| {
-            assert!(until(SOON, || capture.packets().len() > place));
-            let line = &capture.packets()[place];
+        .map(|(capture, flags)| {
+            capture.until_seen(flags, SOON);
+            let packets = capture.packets();
+            let line = packets.iter().find(|line| line.contains(flags)).unwrap();
             let (_, size) = line.split_once("options [mss ").expect("a segment size");
             size.split([',', ']']).next().unwrap().to_owned()
         })

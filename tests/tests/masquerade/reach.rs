@@ -23,7 +23,7 @@ fn address((ip, port): (&str, u16)) -> SocketAddr {
 
 /// A socket that is closed here lives on for a moment in what another test has just forked.
 #[track_caller]
-fn bound<T>(bind: impl Fn() -> std::io::Result<T>) -> T {
+pub(crate) fn bound<T>(bind: impl Fn() -> std::io::Result<T>) -> T {
     let mut socket = None;
     until(SOON, || {
         socket = Some(bind());
@@ -43,8 +43,14 @@ impl Call<'_> {
             .client
             .run(|| TcpStream::connect_timeout(&to, patience))
             .ok()?;
+        // The last word of the handshake may still be on its way; what went elsewhere never comes.
         listener.set_nonblocking(true).unwrap();
-        let (mut accepted, source) = listener.accept().ok()?;
+        let mut arrived = None;
+        until(patience, || {
+            arrived = listener.accept().ok();
+            arrived.is_some()
+        });
+        let (mut accepted, source) = arrived?;
         accepted.set_nonblocking(false).unwrap();
         for socket in [&stream, &accepted] {
             socket.set_read_timeout(Some(patience)).unwrap();

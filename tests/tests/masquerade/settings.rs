@@ -1,5 +1,7 @@
 //! Kernel parameters: what is switched, and what is put back.
 
+use std::time::Duration;
+
 use plumb_tests::{Host, Process, conf, json, until};
 
 use super::world::{INTERNET, UPLINK, World, seen};
@@ -140,6 +142,9 @@ fn a_setting_that_cannot_be_written_but_is_right_is_good_enough() {
     assert_eq!(seen.as_deref(), Some(UPLINK[0]));
 }
 
+/// How long a router's word may take: the kernel asks for it again after 4 s, and then after 8 s.
+const ADVERTISED: Duration = Duration::from_secs(30);
+
 /// Whether the host has the default route that the Internet host advertises.
 fn advertised(world: &World) -> bool {
     let routes = world.host.routes();
@@ -167,7 +172,7 @@ fn advertising(world: &World) -> Process {
     ]);
     world.host.sh("ip link set eth0 down; ip link set eth0 up");
     assert!(
-        until(std::time::Duration::from_secs(10), || advertised(world)),
+        until(ADVERTISED, || advertised(world)),
         "{:?}",
         world.host.routes()
     );
@@ -196,7 +201,7 @@ fn an_uplink_keeps_what_its_router_advertises() {
     // It is taken again as well.
     world.host.sh("ip link set eth0 down; ip link set eth0 up");
     assert!(
-        until(std::time::Duration::from_secs(10), || advertised(&world)),
+        until(ADVERTISED, || advertised(&world)),
         "{:?}",
         world.host.routes()
     );

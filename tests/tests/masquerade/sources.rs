@@ -123,9 +123,12 @@ fn an_untracked_packet(drops: bool, arrives: bool) {
         .set_sysctl("net/netfilter/nf_conntrack_tcp_loose", "0");
     let capture = world.internet.capture("eth0", "src host 10.77.0.2 or icmp");
     stream.write_all(b"untranslated").unwrap();
-    // What was sent before it arrives before it.
+    // What was sent before it arrives before it, as a rule.
     assert!(c1.ping(INTERNET[0]));
     capture.until_seen("ICMP echo request", super::world::SOON);
+    if arrives {
+        capture.until_seen("10.77.0.2.", super::world::SOON);
+    }
     let heard = capture.packets().join("\n");
     assert_eq!(heard.contains("10.77.0.2."), arrives, "{drops}: {heard}");
     let listed = world.host.ruleset();

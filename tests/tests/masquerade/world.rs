@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use plumb_tests::{Container, Host, Node, Outcome, Plugin, Value, conf, json, until};
 
-pub(crate) const SOON: Duration = Duration::from_secs(3);
+use super::reach::bound;
+
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// How long the test's own links may take on a busy machine.
 const SETTLED: Duration = Duration::from_secs(15);
 /// How long is waited for what must not happen.
@@ -148,17 +150,6 @@ impl World {
 
 fn at(address: &str, port: u16) -> SocketAddr {
     SocketAddr::new(address.parse().unwrap(), port)
-}
-
-/// A socket that is closed here lives on for a moment in what another test has just forked.
-#[track_caller]
-fn bound<T>(bind: impl Fn() -> std::io::Result<T>) -> T {
-    let mut socket = None;
-    until(SOON, || {
-        socket = Some(bind());
-        !matches!(&socket, Some(Err(error)) if error.kind() == ErrorKind::AddrInUse)
-    });
-    socket.unwrap().unwrap()
 }
 
 /// Who the TCP server at `address` on `server` sees when `client` connects, or nothing when it cannot.
