@@ -6,7 +6,7 @@ use plumb_tests::{json, until};
 
 use super::{attached, host, layer3, plugin};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(15);
 
 #[test]
 fn other_ports_hear_where_the_addresses_are() {

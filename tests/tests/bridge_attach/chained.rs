@@ -6,7 +6,7 @@ use plumb_tests::{Container, Host, Value, json, until};
 
 use super::{attached, host, layer2, layer3, plugin, with};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(15);
 
 /// An interface as the plugin before leaves it, and its result.
 fn made_before(host: &Host, name: &str, last: u8) -> (Container, Value) {
@@ -186,7 +186,7 @@ fn a_tap_with_and_without_somebody_who_holds_it_is_a_port() {
     // Nobody holds it: no carrier, which is not waited for.
     let added = call.add(&vm, &conf);
     assert!(
-        added.elapsed < Duration::from_secs(5),
+        added.elapsed < Duration::from_secs(8),
         "{:?}",
         added.elapsed
     );

@@ -23,7 +23,7 @@ fn connected() -> (Host, Ipam, Container) {
         ));
     }
     let answers = || INTERNET.iter().all(|address| host.ping(address));
-    assert!(until(Duration::from_secs(5), answers));
+    assert!(until(Duration::from_secs(15), answers));
     (host, ipam, internet)
 }
 
@@ -31,7 +31,7 @@ fn connected() -> (Host, Ipam, Container) {
 #[track_caller]
 pub(crate) fn gone(host: &Host, words: &str) {
     let gone = || !host.ruleset().contains(words);
-    assert!(until(Duration::from_secs(3), gone), "{}", host.ruleset());
+    assert!(until(Duration::from_secs(10), gone), "{}", host.ruleset());
 }
 
 fn masquerading() -> Value {
@@ -118,7 +118,7 @@ fn two_interfaces_of_a_container_on_one_network_keep_their_own_rules() {
     assert!(c1.ping(INTERNET[0]));
     host.set_sysctl("net/ipv4/ip_forward", "0");
     second.del(&c1, &more).succeeds();
-    until(Duration::from_secs(3), || host.ruleset().is_empty());
+    until(Duration::from_secs(10), || host.ruleset().is_empty());
     host.assert_unchanged_since(&before);
 }
 

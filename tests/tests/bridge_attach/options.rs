@@ -41,7 +41,7 @@ fn while_spanning_tree_settles_the_ageing_time_is_no_matter() {
     let conf = layer2(json!({ "stp": true, "forwardDelay": 2, "ageingTime": 60 }));
     let (c1, result) = attached(&host, "c1", &conf);
     assert!(until(
-        Duration::from_secs(10),
+        Duration::from_secs(20),
         || info(&host)["topology_change"] == 1
     ));
     assert_eq!(
@@ -67,7 +67,7 @@ fn under_another_root_the_forward_delay_is_no_matter() {
     let (c1, result) = attached(&host, "c1", &conf);
     let has = |delay: u32| info(&host)["forward_delay"] == delay;
     assert!(
-        until(Duration::from_secs(20), || has(500)),
+        until(Duration::from_secs(30), || has(500)),
         "the kernel goes by the root's delay now"
     );
     plugin(&host).previous(&result).check(&c1, &conf).succeeds();
@@ -75,7 +75,7 @@ fn under_another_root_the_forward_delay_is_no_matter() {
     plugin(&host).status(&conf).succeeds();
     host.sh("ip link set end down; ip link set up0 down");
     assert!(
-        until(Duration::from_secs(5), || has(200)),
+        until(Duration::from_secs(30), || has(200)),
         "without its root the bridge is the root"
     );
     host.sh("ip link set br0 type bridge forward_delay 300; ip link set up0 up");
@@ -118,7 +118,7 @@ fn a_bridge_that_is_not_to_be_managed_must_exist_and_is_left_alone() {
         "ip link add p0 type veth peer name p1; ip link set p1 up; ip link set p0 master br0 up",
     );
     let settled = || host.link("br0").unwrap()["operstate"] == "UP";
-    assert!(until(Duration::from_secs(5), settled));
+    assert!(until(Duration::from_secs(15), settled));
     let before = host.state();
     let gateway = layer3(json!({ "manageBridge": false }));
     add("c3", &gateway).fails_with(7, "bridge br0 has no address 10.1.0.1/24");

@@ -24,7 +24,7 @@ fn with_a_first_interface() -> (Host, Ipam, Container, Value) {
     );
     let second = layer3(json!({ "bridge": "br1", "ipForward": false, "removeEmptyBridge": true }));
     let settled = || !c1.sh("ip -6 addr").contains("tentative");
-    assert!(until(Duration::from_secs(5), settled));
+    assert!(until(Duration::from_secs(15), settled));
     (host, ipam, c1, second)
 }
 
@@ -179,11 +179,13 @@ fn an_address_that_somebody_has_is_found_out() {
         added.elapsed
     );
     added.succeeds();
-    let probes = capture.packets();
-    let probes = probes
-        .iter()
-        .filter(|line| line.contains("who-has 10.1.0.2 tell 0.0.0.0"));
-    assert_eq!(probes.count(), 3);
+    let probes = || {
+        let packets = capture.packets();
+        let is_one = |line: &&String| line.contains("who-has 10.1.0.2 tell 0.0.0.0");
+        packets.iter().filter(is_one).count()
+    };
+    until(Duration::from_secs(10), || probes() >= 3);
+    assert_eq!(probes(), 3);
 }
 
 #[test]

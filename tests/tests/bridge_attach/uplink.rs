@@ -7,7 +7,7 @@ use plumb_tests::{Container, Host, Value, json, until};
 use super::ipam::Ipam;
 use super::{attached, host, layer3, plugin, with};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(15);
 
 /// A host whose interface `up0` leads to somebody who has 10.1.0.77 and `fd01::77`.
 fn connected() -> (Host, Ipam, Container) {

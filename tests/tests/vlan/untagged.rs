@@ -1,8 +1,12 @@
 //! Mode `shared` without `vlanId`: the containers stand on the master itself.
 
+use std::time::Duration;
+
 use plumb_tests::{Value, at_once, json};
 
 use super::{World, on_nic, with, without};
+
+const SOON: Duration = Duration::from_secs(15);
 
 fn untagged() -> Value {
     on_nic(json!({ "mode": "shared" }))
@@ -17,7 +21,7 @@ fn containers_and_the_switch_reach_each_other_without_a_tag() {
     let capture = world.switch.capture("port", "icmp");
     assert!(c1.ping("10.1.0.3") && c1.ping("fd01::3"));
     assert!(c2.ping("10.1.0.100"));
-    capture.until_seen("10.1.0.3 > 10.1.0.100", std::time::Duration::from_secs(5));
+    capture.until_seen("10.1.0.3 > 10.1.0.100", SOON);
     let seen = capture.packets().join("\n");
     assert!(!seen.contains("vlan"), "{seen}");
     let link = c1.link("eth0").unwrap();
@@ -39,9 +43,8 @@ fn it_is_usable_and_announced_when_add_returns() {
     for info in c1.addr_info("eth0") {
         assert!(info.get("tentative").is_none(), "{info}");
     }
-    let soon = std::time::Duration::from_secs(5);
-    capture.until_seen("10.1.0.2 tell 10.1.0.2", soon);
-    capture.until_seen("neighbor advertisement, tgt is fd01::2", soon);
+    capture.until_seen("10.1.0.2 tell 10.1.0.2", SOON);
+    capture.until_seen("neighbor advertisement, tgt is fd01::2", SOON);
 }
 
 #[test]
