@@ -81,11 +81,6 @@ fn a_nic_that_was_given_away_by_a_killed_line_comes_back() {
     );
     world.feed(["tee", "/run/plugins/dhcp-ipam"], "#!/bin/sh\nexit 0\n");
     world.does("--del c1");
-    let runs = || {
-        world
-            .link("eth2")
-            .is_some_and(|link| link["operstate"] == "UP")
-    };
-    assert!(plumb_tests::until(super::world::SOON, runs));
+    world.until_nic_runs();
     world.assert_unchanged_since(&before);
 }

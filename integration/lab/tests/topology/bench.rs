@@ -210,7 +210,7 @@ impl Bench {
         for line in commands {
             let mut command = self.command(Path::new("timeout"));
             let goes_on = line.contains("tcpdump");
-            let limit = if goes_on { "2" } else { "20" };
+            let limit = if goes_on { "2" } else { "60" };
             command.args([limit, "sh", "-c", &line]).env("PATH", &path);
             let output = command.output().unwrap();
             let status = output.status.code();
@@ -327,7 +327,7 @@ fn printed(output: &Output) -> String {
 /// Waits for something to become true.
 #[track_caller]
 pub(crate) fn eventually(what: &str, true_now: impl FnMut() -> bool) {
-    assert!(until(Duration::from_secs(10), true_now), "{what}");
+    assert!(until(Duration::from_secs(30), true_now), "{what}");
 }
 
 /// Sends a signal by name, to a process or, with a minus sign, to a group.

@@ -19,7 +19,7 @@ fn a_lab_comes_up_is_entered_and_goes_without_a_trace() {
             assert!(said.contains(step), "{step} in:\n{said}");
         }
         assert_eq!(bench.succeeds(&["exec", "a", "--", "hostname"]), "a\n");
-        bench.succeeds(&["exec", "a", "--", "ping", "-c", "1", "-W", "2", "10.9.0.2"]);
+        bench.succeeds(&["exec", "a", "--", "ping", "-c", "1", "-W", "20", "10.9.0.2"]);
         let own = bench.succeeds(&["exec", "b", "--", "ls", "/sys/class/net"]);
         assert_eq!(own.split_whitespace().collect::<Vec<_>>(), ["eth0", "lo"]);
         let named = bench.succeeds(&["exec", "host", "--", "ip", "netns"]);
