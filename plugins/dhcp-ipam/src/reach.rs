@@ -32,6 +32,24 @@ pub(crate) fn dial(socket: &Path) -> Result<Option<UnixStream>, Error> {
     }
 }
 
+/// A stream that is read until a moment. The socket's own timeout is for one read, and begins anew after each byte and each
+/// signal.
+struct Until {
+    stream: UnixStream,
+    deadline: Instant,
+}
+
+impl Read for Until {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buffer)
+    }
+}
+
 /// Asks one question, on a connection of its own.
 pub(crate) fn ask(
     mut stream: UnixStream,
@@ -39,13 +57,14 @@ pub(crate) fn ask(
     patience: Duration,
 ) -> Result<Answer, Error> {
     let doing = || "ask the daemon of dhcp-ipam";
-    stream.set_read_timeout(Some(patience)).step(doing)?;
+    let deadline = Instant::now() + patience;
     stream.set_write_timeout(Some(patience)).step(doing)?;
     let longest = u64::try_from(LONGEST).unwrap_or(u64::MAX).saturating_mul(8);
     let mut line = Vec::new();
     let asked = stream.write_all(request.to_line().as_bytes());
+    let answer = Until { stream, deadline };
     let read =
-        asked.and_then(|()| BufReader::new(stream.take(longest)).read_until(b'\n', &mut line));
+        asked.and_then(|()| BufReader::new(answer.take(longest)).read_until(b'\n', &mut line));
     match read.map_err(|error| (error.kind(), error)) {
         Ok(_) if line.ends_with(b"\n") => Answer::parse(&line),
         Ok(_) | Err((io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe, _)) => {

@@ -178,6 +178,25 @@ fn check_and_status_wait_for_a_daemon_that_hangs_no_longer_than_ten_seconds() {
     });
 }
 
+#[test]
+fn status_waits_no_longer_for_a_daemon_that_goes_on_talking() {
+    use std::io::Write;
+    let world = World::new();
+    fs::create_dir_all("/run/cni").unwrap();
+    let talks = UnixListener::bind(SOCKET).unwrap();
+    let conf = alone(json!({ "startDaemon": false }));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut stream, _) = talks.accept().unwrap();
+            while stream.write_all(b" ").is_ok() {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        });
+        let outcome = world.plugin().status(&conf);
+        outcome.fails_with(50, "did not answer within 10s");
+    });
+}
+
 /// `dhcp-ipam list` as a user who is neither root nor the daemon's.
 fn listed_by_another_user(world: &World) -> plumb_tests::Ran {
     let file = world.plugin().file().display().to_string();
