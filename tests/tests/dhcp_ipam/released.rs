@@ -152,3 +152,29 @@ fn an_attachment_that_is_wanted_again_while_it_is_given_back_has_a_lease() {
     plugin.del(&c1, wanted()).succeeds();
     until_leases6(0);
 }
+
+#[test]
+fn a_daemon_killed_while_what_is_given_back_is_wanted_again_gives_it_back_after_all() {
+    let world = World::with_ipv6();
+    let _dnsmasq = world.dnsmasq6_range("100", "1ff");
+    let daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    let plugin = world.plugin();
+    during_del(&world, &c1, || {
+        world.deaf_to_the_rest();
+        std::thread::scope(|scope| {
+            let add = scope.spawn(|| plugin.add(&c1, wanted()));
+            let listed = || world.listed6("testnet/c1/eth0");
+            assert!(until(SOON, || listed()["state"] == "SOLICITING"));
+            daemon.signal(Signal::SIGKILL);
+            add.join().unwrap().fails_with(11, "");
+        });
+    });
+    drop(daemon);
+    assert_eq!(files(), 1);
+    until_leases6(1);
+    world.deaf_to(None);
+    let _daemon = world.daemon();
+    until_leases6(0);
+    assert!(until(SOON, || files() == 0));
+}

@@ -82,6 +82,12 @@ impl World {
         self.drop_at_the_server(Some(&rule));
     }
 
+    /// Has a server that is deaf to something not hear anything more, with no moment between.
+    pub(crate) fn deaf_to_the_rest(&self) {
+        self.server
+            .sh("nft add rule inet deaf in udp dport 547 drop");
+    }
+
     fn drop_at_the_server(&self, rule: Option<&str>) {
         let base = "nft add table inet deaf; nft flush table inet deaf; \
             nft 'add chain inet deaf in { type filter hook input priority 0; }'";

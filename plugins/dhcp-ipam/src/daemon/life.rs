@@ -101,8 +101,8 @@ impl Daemon {
         }
         self.with(id, |daemon, session| {
             if session.leaving {
-                // It is wanted again, and a lease is asked for anew.
-                daemon.has_left(session);
+                // It is wanted again, and a lease is asked for anew. Until that is there, the file says what to give back.
+                daemon.stop_leaving(session);
             }
             session.waiters.push(waiter);
             session.place = place;
@@ -227,6 +227,11 @@ impl Daemon {
         if let Err(error) = self.store.remove::<F::Record>(&session.owner) {
             session.complain(&error);
         }
+        self.stop_leaving(session);
+    }
+
+    /// Nobody waits any more for what is being given back.
+    fn stop_leaving<F: Family>(&mut self, session: &mut Session<F>) {
         session.leaving = false;
         session.client = None;
         session.close();
