@@ -43,7 +43,7 @@ impl<'machine> Containerd<'machine> {
             socket,
             process,
         };
-        let up = until(Duration::from_secs(30), || {
+        let up = until(Duration::from_mins(1), || {
             containerd.try_ctr(["version"]).status.success()
         });
         assert!(up, "containerd does not answer:\n{}", containerd.log());

@@ -39,7 +39,7 @@ impl<'machine> Docker<'machine> {
         let version = docker.words(["docker", "version"]);
         let up = || docker.machine.try_exec(&version).status.success();
         assert!(
-            until(Duration::from_mins(1), up),
+            until(Duration::from_mins(2), up),
             "dockerd does not answer:\n{}",
             docker.process.output()
         );

@@ -52,7 +52,7 @@ impl Machine {
         let cgroup = format!("plumb-clients-{}-{}", id(), thread_id());
         let unshare = "unshare --pid --fork --kill-child --mount --propagation slave".split(' ');
         let init = host.spawn(unshare.chain(["sh", "-c", INIT, "sh", &cgroup]));
-        init.until_output_has("machine ", Duration::from_secs(20));
+        init.until_output_has("machine ", Duration::from_mins(1));
         let output = init.output();
         let pid = output
             .lines()

@@ -52,7 +52,7 @@ fn pipework_finds_containers_by_name_and_plumbs_them_anew_when_they_are_started_
         "-c",
         "1",
         "-W",
-        "1",
+        "20",
         "192.168.1.1",
     ]);
     let routes = docker.run(["docker", "exec", "db", "ip", "route"]);
@@ -71,7 +71,7 @@ fn pipework_finds_containers_by_name_and_plumbs_them_anew_when_they_are_started_
         "-c",
         "1",
         "-W",
-        "2",
+        "20",
         "192.168.1.1",
     ]);
 
@@ -117,18 +117,18 @@ fn the_tutorial_with_real_containers() {
         "-c",
         "1",
         "-W",
-        "2",
+        "20",
         "203.0.113.1",
     ]);
     capture.until_seen(
         "203.0.113.5 > 203.0.113.1",
-        std::time::Duration::from_secs(5),
+        std::time::Duration::from_secs(20),
     );
     // Nobody gets in: not because the way is unknown.
     assert!(!world.ping("192.168.103.2"));
     let ospf = machine.capture("br1", "proto ospf");
     let backbone = machine.capture("br2", "proto ospf");
-    backbone.until_seen("224.0.0.5", std::time::Duration::from_secs(10));
+    backbone.until_seen("224.0.0.5", std::time::Duration::from_secs(30));
     assert!(ospf.packets().is_empty(), "{:?}", ospf.packets());
 
     script("down");

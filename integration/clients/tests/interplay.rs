@@ -109,8 +109,9 @@ fn goes_round(host: &Host, name: &str, list: &NetworkList, chained: &[&str]) {
         "{kinds:?}: {address} in {:?}",
         container.addrs("eth0")
     );
+    // With the Go plugin for a bridge the first answer may be lost.
     assert!(
-        container.ping("10.66.0.1"),
+        container.reaches("10.66.0.1"),
         "{kinds:?}: the gateway answers"
     );
     for kind in chained {
@@ -155,7 +156,7 @@ fn did(host: &Host, container: &Container, kind: &str, kinds: &[&str]) {
             let web = container.spawn(["busybox", "httpd", "-f", "-p", "80", "-h", "/run/testbed"]);
             let page = "timeout 5 busybox wget -q -O - http://10.66.0.1:8080/page";
             let answers = || host.try_exec(["sh", "-c", page]).stdout == "hello\n";
-            assert!(until(Duration::from_secs(5), answers), "{kinds:?}");
+            assert!(until(Duration::from_secs(30), answers), "{kinds:?}");
             drop(web);
         }
         "tuning" => {
@@ -230,7 +231,7 @@ fn the_go_plugin_takes_down_what_ours_attached() {
     assert_eq!(host.links().len(), 2, "lo and the bridge");
     assert!(host.ruleset().contains("mixed/c1/eth0"));
     ours.valid([]).gc(&conf).succeeds();
-    assert!(until(Duration::from_secs(3), || host.ruleset().is_empty()));
+    assert!(until(Duration::from_secs(10), || host.ruleset().is_empty()));
     host.sh("ip link del mix0; sysctl -qw net.ipv4.ip_forward=0");
     host.assert_unchanged_since(&before);
 }
@@ -282,10 +283,10 @@ fn with_dhcp() {
         "--state-dir",
         "/run/testbed/dhcp-ipam",
     ]);
-    server.until_output_has("DHCP, IP range", Duration::from_secs(10));
+    server.until_output_has("DHCP, IP range", Duration::from_secs(30));
     for socket in ["dhcp.sock", "dhcp-ipam.sock"] {
         let there = || PathBuf::from(format!("/run/testbed/{socket}")).exists();
-        assert!(until(Duration::from_secs(10), there), "{socket}");
+        assert!(until(Duration::from_secs(30), there), "{socket}");
     }
     for (main, ipam) in [
         ("bridge-attach", "dhcp-ipam"),

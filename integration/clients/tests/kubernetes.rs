@@ -207,7 +207,7 @@ fn the_daemonset_installs_the_plugins_and_its_daemon_keeps_leases_with_the_privi
         "--dhcp-leasefile=/run/testbed/leases",
         "--log-dhcp",
     ]);
-    dnsmasq.until_output_has("DHCP, IP range", Duration::from_secs(10));
+    dnsmasq.until_output_has("DHCP, IP range", Duration::from_secs(30));
     let c1 = machine.container("c1");
     let ipam = json!({ "type": "dhcp-ipam", "startDaemon": false });
     let conf = conf("bridge-attach", json!({ "bridge": "br0", "ipam": ipam }));
@@ -231,5 +231,5 @@ fn the_daemonset_installs_the_plugins_and_its_daemon_keeps_leases_with_the_privi
         1
     );
     machine.plugin("bridge-attach").del(&c1, &conf).succeeds();
-    dnsmasq.until_output_has("DHCPRELEASE", Duration::from_secs(10));
+    dnsmasq.until_output_has("DHCPRELEASE", Duration::from_secs(30));
 }

@@ -38,7 +38,7 @@ fn pipework_finds_containers_by_name_and_detaches_those_that_stopped() {
         routes.contains("default via 192.168.1.1 dev eth1"),
         "{routes}"
     );
-    inside("/bin/ping -c 1 -W 2 192.168.1.1");
+    inside("/bin/ping -c 1 -W 20 192.168.1.1");
     let listed = machine.pipework("", "--list");
     assert!(listed.contains("web") && listed.contains("db"), "{listed}");
 

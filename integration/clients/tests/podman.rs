@@ -1,8 +1,10 @@
 //! podman 4 with its CNI backend.
 #![cfg(test)]
 
+use std::time::Duration;
+
 use plumb_clients::{Machine, Podman, reference};
-use plumb_tests::{Value, json};
+use plumb_tests::{Value, json, until};
 
 /// The network NAME on the bridge NAME, with addresses of `10.NET.0.0/24` and `fdNET::/64` by host-local.
 fn network(name: &str, net: u8) -> Value {
@@ -85,17 +87,10 @@ fn a_container_on_two_networks_with_addresses_and_names_as_asked() {
         "10.71.0.77:80",
         "[fd71::2]:80",
     ] {
-        let page = machine.try_exec([
-            "timeout",
-            "5",
-            "busybox",
-            "wget",
-            "-q",
-            "-O",
-            "-",
-            &format!("http://{host}/"),
-        ]);
-        assert_eq!(page.stdout.trim(), "hello", "{host}: {page:?}");
+        let page = format!("timeout 5 busybox wget -q -O - http://{host}/");
+        // The container may be there before its server listens.
+        let answers = || machine.try_exec(["sh", "-c", &page]).stdout.trim() == "hello";
+        assert!(until(Duration::from_secs(30), answers), "{host}");
     }
 
     podman.run(["rm", "-f", "-t", "0", "web"]);

@@ -227,7 +227,7 @@ fn is_attached(client: &Client, host: &Host, container: &Container, results: &[V
         .as_u64()
         .or(mapping["HostPort"].as_u64());
     let page = format!("http://10.191.0.1:{}/page", port.unwrap());
-    let answer = host.exec(["timeout", "5", "busybox", "wget", "-q", "-O", "-", &page]);
+    let answer = host.exec(["timeout", "20", "busybox", "wget", "-q", "-O", "-", &page]);
     assert_eq!(answer, "hello\n", "{}", client.name);
 }
 
