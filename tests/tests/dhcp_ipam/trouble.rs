@@ -1,12 +1,16 @@
 //! Servers that are silent, change their mind, or give away what others have.
 
 use std::fs;
-use std::time::Duration;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use plumb_tests::{json, skip, until};
 
+use crate::family::{Family, V4, V6};
 use crate::world::{SOON, World, address, alone, bridged, leases, v4};
+use crate::world6::addresses;
 
 #[test]
 fn without_a_server_add_fails_in_time_and_leaves_nothing() {
@@ -42,7 +46,6 @@ fn an_add_whose_runtime_gave_up_leaves_no_client_behind() {
         "settings": { "clientId": "0001", "request": "01", "arpProbeMs": 0 },
     });
     {
-        use std::io::Write;
         let socket = "/run/cni/dhcp.sock";
         let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
         writeln!(stream, "{request}").unwrap();
@@ -192,4 +195,63 @@ fn check_finds_an_address_that_is_gone_and_changes_nothing() {
     let call = world.plugin().previous(&result).check(&nobody, &conf);
     call.fails_with(102, "there is no lease for testnet/c2/eth0");
     assert_eq!(leases(), before);
+}
+
+/// A daemon that is held up while it asks for an address, and finds more to do than it takes in at once when it goes on.
+#[track_caller]
+fn held_up(family: &Family) {
+    const PROBE: Duration = Duration::from_secs(4);
+    let world = (family.world)();
+    let _server = (family.serve_two)(&world);
+    let daemon = world.daemon();
+    let squatter = world.plugged("squatter");
+    squatter.sh("ip link set eth0 up");
+    let mut watchers: Vec<_> = (0..100)
+        .map(|_| UnixStream::connect("/run/cni/dhcp.sock").unwrap())
+        .collect();
+    for watcher in &mut watchers {
+        watcher
+            .write_all(b"{\"version\":1,\"do\":\"watch\"}\n")
+            .unwrap();
+    }
+    let all = || world.metrics().contains("do=\"watch\"} 100");
+    assert!(until(SOON, all), "{}", world.metrics());
+    let mut keys = (family.keys)();
+    keys["timeoutSecs"] = json!(60);
+    (family.patience)(&mut keys, 4000);
+    let (conf, plugin, c1) = (alone(keys), world.plugin(), world.plugged("c1"));
+    let asked = world.server.capture("eth0", "arp or icmp6");
+    let (taken, result) = std::thread::scope(|scope| {
+        let add = scope.spawn(|| plugin.add(&c1, &conf));
+        let asks = |address: &str| {
+            let words = format!(" {}", address.split('/').next().unwrap());
+            let is_it = |line: &String| line.contains("who") && line.contains(&words);
+            asked.packets().iter().any(is_it)
+        };
+        let taken = || family.two.into_iter().find(|address| asks(address));
+        assert!(until(SOON, || taken().is_some()), "{:?}", asked.packets());
+        let (taken, began) = (taken().unwrap(), Instant::now());
+        daemon.signal(Signal::SIGSTOP);
+        for watcher in &mut watchers {
+            watcher.write_all(b"x").unwrap();
+        }
+        squatter.sh(&format!("ip addr add {taken} dev eth0"));
+        // Whoever asks for somebody else says what he has.
+        squatter.ping("10.240.0.77");
+        std::thread::sleep((PROBE + Duration::from_secs(1)).saturating_sub(began.elapsed()));
+        daemon.signal(Signal::SIGCONT);
+        (taken, add.join().unwrap().succeeds())
+    });
+    let others = family.two.into_iter().filter(|each| *each != taken);
+    assert_eq!(addresses(&result), others.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_neighbour_who_answered_in_time_is_heard_by_a_daemon_that_is_late() {
+    held_up(&V4);
+}
+
+#[test]
+fn an_ipv6_neighbour_who_answered_in_time_is_heard_by_a_daemon_that_is_late() {
+    held_up(&V6);
 }

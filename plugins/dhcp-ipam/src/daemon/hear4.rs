@@ -14,6 +14,15 @@ use crate::wire::{self, Asked, Kind, frame};
 const TURN: usize = 32;
 
 impl Daemon {
+    /// All that has come for a session whose time is up: what came in time counts, also where there was so much to hear that
+    /// it has not had its turn.
+    pub(super) fn hear4(&mut self, id: u64) {
+        if self.v4.get(id).is_some_and(|one| one.ears.is_some()) {
+            self.hear_servers(id);
+            self.hear_neighbours(id);
+        }
+    }
+
     /// Frames of servers.
     pub(super) fn hear_servers(&mut self, id: u64) {
         self.with::<V4>(id, |daemon, session| {

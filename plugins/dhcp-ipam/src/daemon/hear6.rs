@@ -16,6 +16,15 @@ const TURN: usize = 32;
 const LONGEST: usize = 2048;
 
 impl Daemon {
+    /// All that has come for a session whose time is up; see [`Self::hear4`].
+    pub(super) fn hear6(&mut self, id: u64) {
+        let is_open = |one: &Session6| one.ears.dhcp.is_some() || one.ears.neighbours.is_some();
+        if self.v6.get(id).is_some_and(is_open) {
+            self.hear_servers6(id);
+            self.hear_neighbours6(id);
+        }
+    }
+
     /// Messages of DHCPv6 servers.
     pub(super) fn hear_servers6(&mut self, id: u64) {
         self.with::<V6>(id, |daemon, session| {

@@ -283,7 +283,6 @@ impl Daemon {
     /// A deadline.
     pub(super) fn time_for<F: Family>(&mut self, id: u64, time: Time) {
         self.with::<F>(id, |daemon, session| {
-            session.due = None;
             daemon.give_up_waiting(session, time);
             F::pass_time(daemon, session, time);
             if session.has_ended(time) {
