@@ -15,52 +15,14 @@ impl World {
     /// A world with IPv6 in it.
     pub(crate) fn with_ipv6() -> Self {
         let world = Self::new();
-        world.server.sh("ip link set eth0 down");
-        // Who advertises itself as a router and does not say so when it is asked as a neighbour is none any more: the
-        // kernel takes its default route away (RFC 4861, 7.2.5).
-        world.server.set_sysctl("net/ipv6/conf/all/forwarding", "1");
-        // Its addresses are to be there when the server starts.
-        world
-            .server
-            .set_sysctl("net/ipv6/conf/eth0/accept_dad", "0");
-        world
-            .server
-            .sh("ip link set eth0 up && ip addr add fd00:240::1/64 dev eth0 nodad");
-        // The kernel makes this address when it notices the carrier, and lets it be used a little later; Kea binds to it when
-        // it starts or never.
-        let has_link_local = || {
-            let all = world.server.addr_info("eth0");
-            let local = all.iter().find(|one| one["scope"] == "link");
-            local.is_some_and(|one| one["tentative"].is_null())
-        };
-        assert!(until(SOON, has_link_local));
+        with_address6(&world.server);
         world
     }
 
     /// dnsmasq for IPv6, with these options; once it serves.
     #[track_caller]
     pub(crate) fn dnsmasq6(&self, options: &[&str]) -> Process {
-        let usual = [
-            "dnsmasq",
-            "--no-daemon",
-            "--conf-file=/dev/null",
-            "--user=root",
-            "--group=root",
-            "--port=0",
-            "--interface=eth0",
-            "--bind-interfaces",
-            "--no-ping",
-            "--pid-file=",
-            "--log-dhcp",
-            "--enable-ra",
-            "--dhcp-leasefile=/run/dnsmasq6.leases",
-            "--dhcp-option=option6:dns-server,[fd00:240::53]",
-            "--dhcp-option=option6:domain-search,lab.example",
-        ];
-        let words: Vec<&str> = usual.into_iter().chain(options.iter().copied()).collect();
-        let process = self.server.spawn(words);
-        process.until_output_has("router advertisement on", SOON);
-        process
+        dnsmasq6_on(&self.server, options)
     }
 
     /// dnsmasq with addresses from `first` to `last`, of `fd00:240::`.
@@ -111,6 +73,51 @@ impl World {
             .find(|one| one["attachment"] == attachment && one["family"] == "ipv6");
         found.unwrap_or(Value::Null)
     }
+}
+
+/// Gives a server's `eth0` the address `fd00:240::1`; once it can be used.
+#[track_caller]
+pub(crate) fn with_address6(server: &Container) {
+    server.sh("ip link set eth0 down");
+    // Who advertises itself as a router and does not say so when it is asked as a neighbour is none any more: the
+    // kernel takes its default route away (RFC 4861, 7.2.5).
+    server.set_sysctl("net/ipv6/conf/all/forwarding", "1");
+    // Its addresses are to be there when the server starts.
+    server.set_sysctl("net/ipv6/conf/eth0/accept_dad", "0");
+    server.sh("ip link set eth0 up && ip addr add fd00:240::1/64 dev eth0 nodad");
+    // The kernel makes this address when it notices the carrier, and lets it be used a little later; Kea binds to it when
+    // it starts or never.
+    let has_link_local = || {
+        let all = server.addr_info("eth0");
+        let local = all.iter().find(|one| one["scope"] == "link");
+        local.is_some_and(|one| one["tentative"].is_null())
+    };
+    assert!(until(SOON, has_link_local));
+}
+
+/// dnsmasq for IPv6 in a container whose `eth0` has an address of `fd00:240::/64`.
+#[track_caller]
+pub(crate) fn dnsmasq6_on(server: &Container, options: &[&str]) -> Process {
+    let usual = [
+        "dnsmasq",
+        "--no-daemon",
+        "--conf-file=/dev/null",
+        "--user=root",
+        "--group=root",
+        "--port=0",
+        "--interface=eth0",
+        "--bind-interfaces",
+        "--no-ping",
+        "--pid-file=",
+        "--log-dhcp",
+        "--enable-ra",
+        "--dhcp-leasefile=/run/dnsmasq6.leases",
+        "--dhcp-option=option6:dns-server,[fd00:240::53]",
+        "--dhcp-option=option6:domain-search,lab.example",
+    ];
+    let process = server.spawn([&usual[..], options].concat());
+    process.until_output_has("router advertisement on", SOON);
+    process
 }
 
 /// The IPv6 addresses of an interface that are not link-local.
