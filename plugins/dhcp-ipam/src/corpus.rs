@@ -128,6 +128,15 @@ fn clients() -> Vec<Client<fn() -> u32>> {
         Lease::new(terms, time)
     };
     let start = || Client::start(identity(), policy, random, time);
+    let mut requesting = start();
+    let offer = wire::Reply {
+        kind: wire::Kind::Offer,
+        xid: requesting.xid(),
+        server: Some(lease().terms.server),
+        terms: Ok(Terms::clone(&lease().terms)),
+        words: None,
+    };
+    assert_eq!(requesting.handle_message(&offer, time), Ok(()));
     let resume = || Client::resume(identity(), policy, random, lease(), time);
     let mut renewing = resume();
     renewing.renew(time);
@@ -136,6 +145,7 @@ fn clients() -> Vec<Client<fn() -> u32>> {
     rebinding.handle_timeout(Time::from_millis(90_000));
     vec![
         start(),
+        requesting,
         resume(),
         renewing,
         rebinding,
@@ -174,8 +184,21 @@ pub fn packet6(data: &[u8]) {
         if let Some(lease) = client.lease() {
             believed6(&lease.terms);
         }
-        client.handle_timeout(Time::from_millis(2000));
+        passes(client, Time::from_millis(2000));
+    }
+}
+
+/// What a client does in time comes to an end, or goes on later.
+fn passes(mut client: Client6<fn() -> u32>, mut time: Time) {
+    for _ in 0..30 {
+        client.handle_timeout(time);
+        let happened = client.poll().is_some();
         while client.poll().is_some() {}
+        let Some(deadline) = client.deadline() else {
+            return;
+        };
+        assert!(happened || deadline > time, "{client:?}");
+        time = time.max(deadline);
     }
 }
 
@@ -201,20 +224,28 @@ fn believed6(terms: &Terms6) {
     );
 }
 
-/// A DHCPv6 client in each state that hears something.
-fn clients6() -> Vec<Client6<fn() -> u32>> {
-    let identity = || client6::Identity {
+fn again6(lease: Lease6, held: bool, time: Time) -> Client6<fn() -> u32> {
+    let policy = client6::Policy {
+        delay: Duration::ZERO,
+        ..client6::Policy::default()
+    };
+    Client6::confirm(identity6(), policy, || 9, lease, held, time)
+}
+
+fn identity6() -> client6::Identity {
+    client6::Identity {
         duid: DUID.to_vec(),
         iaid: 7,
         prefix: Some(56),
         rapid_commit: true,
         request: vec![23, 24],
         options: Vec::new(),
-    };
-    let policy = client6::Policy {
-        delay: Duration::ZERO,
-        ..client6::Policy::default()
-    };
+    }
+}
+
+/// A DHCPv6 client in each state that hears something.
+fn clients6() -> Vec<Client6<fn() -> u32>> {
+    let policy = client6::Policy::default();
     let time = Time::from_millis(0);
     let random: fn() -> u32 = || 9;
     let lease = |delegated: bool| Lease6 {
@@ -230,17 +261,46 @@ fn clients6() -> Vec<Client6<fn() -> u32>> {
         since: time,
     };
     let again = |delegated: bool, held: bool| {
-        let lease = lease(delegated);
-        let mut client = Client6::confirm(identity(), policy, random, lease, held, time);
+        let mut client = again6(lease(delegated), held, time);
         client.handle_timeout(time);
         client
     };
+    let offer = |client: &Client6<_>, kind| v6::Reply {
+        kind,
+        xid: client.xid(),
+        server: vec![0, 1, 0, 1, 9, 9],
+        preference: u8::MAX,
+        status: None,
+        rapid_commit: true,
+        addresses: Some(v6::Association {
+            t1: 50,
+            t2: 80,
+            status: None,
+            given: vec![(ADDRESS6, SPAN)],
+        }),
+        prefixes: None,
+        dns: Vec::new(),
+        search: Vec::new(),
+        sol_max_rt: None,
+        inf_max_rt: None,
+        refresh: None,
+    };
+    let offered = |kind| {
+        let mut client = Client6::start(identity6(), policy, random, time);
+        let offer = offer(&client, kind);
+        assert_eq!(client.handle_message(&offer, time), Ok(()));
+        client
+    };
+    let mut declining = offered(v6::Kind::Reply);
+    declining.address_in_use(time);
     let mut leaving = again(true, true);
     leaving.release(time);
     vec![
         leaving,
-        Client6::start(identity(), policy, random, time),
-        Client6::inform(identity(), policy, random, time),
+        declining,
+        offered(v6::Kind::Advertise),
+        Client6::start(identity6(), policy, random, time),
+        Client6::inform(identity6(), policy, random, time),
         again(false, true),
         again(false, false),
         again(true, true),
@@ -292,6 +352,14 @@ fn state6(record: &Record6) {
             record.settle(&boot, Time::from_millis(now), now);
             let _ = (record.lease.t1(), record.lease.t2(), record.lease.expiry());
             let _ = record.lease.left(Time::from_millis(now));
+            let left = record.lease.prefix_left(Time::from_millis(now));
+            assert!(left.is_none_or(|(_, span)| span.valid > 0));
+            let end = record.lease.prefix_end();
+            assert!(end.is_none_or(|end| end < record.lease.expiry()));
+            for held in [true, false] {
+                let time = Time::from_millis(now);
+                passes(again6(record.lease.clone(), held, time), time);
+            }
         }
     }
 }
