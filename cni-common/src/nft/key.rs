@@ -181,6 +181,16 @@ impl Key {
         }
     }
 
+    /// The interface, if it has one.
+    pub fn interface(&self) -> Option<&IfName> {
+        match self {
+            Self::Interface(name)
+            | Self::InterfaceMac(name, _)
+            | Self::InterfaceAddress(name, _) => Some(name),
+            Self::Address(_) | Self::Port(..) | Self::AddressPort(..) | Self::Target(..) => None,
+        }
+    }
+
     pub(super) fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Address(ip) => octets(*ip),

@@ -60,6 +60,7 @@ fn try_adopt(call: &Call<Config>, undo: &mut Undo<'_>) -> Result<Attachment, Err
         spoof::add(&owner, guard)?;
     }
     join(&mut host, &bridge, &link, config, &owner, undo)?;
+    firewall::take_over(config, &owner, &port)?;
     let carrier = match config.gateway_vlan() {
         None => bridge.clone(),
         Some(vlan) => {

@@ -153,6 +153,9 @@ impl<'a> Attempt<'a> {
         }
         firewall::undo_guard(config, &self.owner, undo);
         let (near, far) = self.join(&bridge, undo)?;
+        if config.host_name.is_some() {
+            firewall::take_over(config, &self.owner, &self.host_name)?;
+        }
         if ipam.needs_link() {
             self.guard(&far, None)?;
             self.inside.lend(self.netns, &far, config.detection())?;

@@ -50,6 +50,13 @@ pub(crate) fn undo_guard(config: &Config, owner: &Owner, undo: &mut Undo<'_>) {
     });
 }
 
+/// Removes what guards a port for those who had its name before: a container that vanished without DEL leaves it, and it would
+/// cut this one off, or let it send as that one. To be called once the port is this owner's.
+pub(crate) fn take_over(config: &Config, owner: &Owner, port: &IfName) -> Result<(), Error> {
+    let asked = config.spoof_check != SpoofCheck::Off;
+    needed(asked, spoof::release(&Leaving::Earlier(owner, port)))
+}
+
 /// Removes what there is of an attachment, with no need for its result. `guarded` is whether its port was, whatever the
 /// configuration says by now: what stays would cut off the next container under that name.
 pub(crate) fn remove(call: &DelCall<Config>, guarded: bool) -> Result<(), Error> {
@@ -117,14 +124,17 @@ pub(crate) fn remove_stale(call: &GcCall<Config>) -> Result<(), Error> {
     let (network, valid): (&NetworkName, _) = (&call.network, call.valid_owners());
     let masquerade = masq::remove_stale(network, &valid);
     let spoof = spoof::release(&Leaving::Stale(network, &valid));
-    let needed = |asked: bool, outcome: Result<(), Error>| match outcome {
-        // A kernel without nftables has no rules.
+    let config = &call.config;
+    needed(config.masquerade, masquerade).and(needed(config.spoof_check != SpoofCheck::Off, spoof))
+}
+
+/// The outcome of removing rules. A kernel without nftables has none, which is an error only where some are asked for.
+fn needed(asked: bool, outcome: Result<(), Error>) -> Result<(), Error> {
+    match outcome {
         Err(error) if !asked => {
             log::debug(format_args!("{error}"));
             Ok(())
         }
         other => other,
-    };
-    let config = &call.config;
-    needed(config.masquerade, masquerade).and(needed(config.spoof_check != SpoofCheck::Off, spoof))
+    }
 }

@@ -75,6 +75,29 @@ fn an_interface_of_the_plugin_before_becomes_a_port_and_is_let_go() {
 }
 
 #[test]
+fn a_port_is_not_guarded_for_a_vanished_container_that_had_its_name() {
+    let (host, _ipam) = host();
+    let (c7, before) = made_before(&host, "c7", 7);
+    let guarded = adopting(json!({ "ipspoofchk": true }));
+    plugin(&host)
+        .previous(&before)
+        .add(&c7, &guarded)
+        .succeeds();
+    assert!(host.ruleset().contains("testnet/c7/eth0"));
+    c7.vanish();
+    assert!(until(SOON, || host.link("p-c7").is_none()));
+
+    let (c8, result) = made_before(&host, "c8", 8);
+    host.sh("ip link set p-c8 name p-c7");
+    let renamed = result.to_string().replace("p-c8", "p-c7");
+    let renamed: Value = serde_json::from_str(&renamed).unwrap();
+    let conf = adopting(json!({ "isGateway": true }));
+    plugin(&host).previous(&renamed).add(&c8, &conf).succeeds();
+    assert_eq!(host.ruleset(), "");
+    assert!(until(SOON, || c8.ping("10.1.0.1")));
+}
+
+#[test]
 fn without_the_key_the_previous_result_is_passed_over() {
     let (host, _ipam) = host();
     let (_c7, before) = made_before(&host, "c7", 7);

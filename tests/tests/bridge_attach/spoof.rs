@@ -316,6 +316,38 @@ fn gc_removes_the_guards_of_what_is_stale() {
 }
 
 #[test]
+fn a_port_is_not_guarded_for_a_vanished_container_that_had_its_name() {
+    let it = guarded(json!({ "ipspoofchk": true }));
+    let named = |keys: Value| {
+        let mut conf = layer3(json!({ "hostInterfaceName": "port9" }));
+        conf.as_object_mut()
+            .unwrap()
+            .extend(keys.as_object().unwrap().clone());
+        conf
+    };
+    let vanishing = |name: &str| {
+        let (gone, _) = attached(&it.host, name, &named(json!({ "ipspoofchk": true })));
+        assert!(it.host.ruleset().contains(&format!("testnet/{name}/eth0")));
+        gone.vanish();
+        assert!(until(SOON, || it.host.link("port9").is_none()));
+    };
+    vanishing("c3");
+    let open = named(json!({}));
+    let (c4, _) = attached(&it.host, "c4", &open);
+    gone(&it.host, "testnet/c3/eth0");
+    assert!(until(SOON, || c4.ping("10.1.0.2")));
+    assert!(it.host.ruleset().contains("testnet/c1/eth0"));
+    plugin(&it.host).del(&c4, &open).succeeds();
+
+    // Nor may a guarded one send as that one.
+    vanishing("c5");
+    let (c6, _) = attached(&it.host, "c6", &named(json!({ "macspoofchk": true })));
+    gone(&it.host, "testnet/c5/eth0");
+    assert!(it.host.ruleset().contains("testnet/c6/eth0"));
+    assert!(until(SOON, || c6.ping("10.1.0.2")));
+}
+
+#[test]
 fn a_guard_that_is_not_whole_is_drift() {
     let it = guarded(json!({ "ipspoofchk": true }));
     let check = || {

@@ -211,6 +211,8 @@ pub(crate) enum Leaving<'a> {
     Of(&'a Owner, Option<&'a Guard>),
     /// Those of a network whose owners are not among these.
     Stale(&'a NetworkName, &'a BTreeSet<u64>),
+    /// Those of a port that are not this owner's, who has it now.
+    Earlier(&'a Owner, &'a IfName),
 }
 
 impl Leaving<'_> {
@@ -221,13 +223,16 @@ impl Leaving<'_> {
         match self {
             Self::Of(owner, _) => tag.hash == owner.hash(),
             Self::Stale(network, valid) => tag.is_of(network) && !valid.contains(&tag.hash),
+            Self::Earlier(owner, port) => {
+                tag.hash != owner.hash() && element.key.interface() == Some(*port)
+            }
         }
     }
 
     pub(super) fn probably(&self) -> Option<Vec<(&'static str, Key)>> {
         match self {
             Self::Of(_, Some(guard)) => Some(guard.elements()),
-            Self::Of(_, None) | Self::Stale(..) => None,
+            Self::Of(_, None) | Self::Stale(..) | Self::Earlier(..) => None,
         }
     }
 }
