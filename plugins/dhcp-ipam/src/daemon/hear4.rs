@@ -5,7 +5,7 @@ use cni_common::log;
 use super::Daemon;
 use super::counters::Counter;
 use super::family::Family;
-use super::session4::V4;
+use super::session4::{Session4, V4};
 use crate::client::Ignored;
 use crate::sys::poll::now;
 use crate::wire::{self, Asked, Kind, frame};
@@ -87,28 +87,33 @@ impl Daemon {
 
     /// ARP, while an address is probed for.
     pub(super) fn hear_neighbours(&mut self, id: u64) {
-        self.with::<V4>(id, |_, session| {
-            let mut buffer = [0; 128];
-            for _ in 0..TURN {
-                let Some(arp) = session.ears.as_ref().and_then(|ears| ears.arp.as_ref()) else {
-                    return;
-                };
-                let Ok(Some(received)) = arp.receive(&mut buffer) else {
-                    return;
-                };
-                let Some(client) = &mut session.client else {
-                    return;
-                };
-                if let Some(address) = client.probing()
-                    && frame::arp_conflicts(received, client.mac(), address)
-                {
-                    client.address_in_use(now());
-                    session.say(format_args!(
-                        "{address} is in use by another host: declined"
-                    ));
-                    return;
-                }
+        self.with::<V4>(id, |_, session| session.hear_neighbours());
+    }
+}
+
+impl Session4 {
+    /// ARP that has come.
+    pub(super) fn hear_neighbours(&mut self) {
+        let mut buffer = [0; 128];
+        for _ in 0..TURN {
+            let Some(arp) = self.ears.as_ref().and_then(|ears| ears.arp.as_ref()) else {
+                return;
+            };
+            let Ok(Some(received)) = arp.receive(&mut buffer) else {
+                return;
+            };
+            let Some(client) = &mut self.client else {
+                return;
+            };
+            if let Some(address) = client.probing()
+                && frame::arp_conflicts(received, client.mac(), address)
+            {
+                client.address_in_use(now());
+                self.say(format_args!(
+                    "{address} is in use by another host: declined"
+                ));
+                return;
             }
-        });
+        }
     }
 }

@@ -73,37 +73,40 @@ impl Daemon {
 
     /// Router advertisements, and neighbours while an address is probed for.
     pub(super) fn hear_neighbours6(&mut self, id: u64) {
-        self.with::<V6>(id, |daemon, session| {
-            let mut buffer = [0; LONGEST];
-            for _ in 0..TURN {
-                let Some(socket) = &session.ears.neighbours else {
+        self.with::<V6>(id, Self::read_neighbours6);
+    }
+
+    /// What has come of these.
+    pub(super) fn read_neighbours6(&mut self, session: &mut Session6) {
+        let mut buffer = [0; LONGEST];
+        for _ in 0..TURN {
+            let Some(socket) = &session.ears.neighbours else {
+                return;
+            };
+            let Ok(Some((from, message))) = socket.receive(&mut buffer) else {
+                return;
+            };
+            let is_router = message.first() == Some(&nd::ROUTER_ADVERTISEMENT);
+            if !is_router {
+                if let Some(client) = &mut session.client
+                    && let Some(address) = client.probing()
+                    && nd::conflicts(from, message, address)
+                {
+                    client.address_in_use(now());
+                    session.say(format_args!(
+                        "{address} is in use by another host: declined"
+                    ));
                     return;
-                };
-                let Ok(Some((from, message))) = socket.receive(&mut buffer) else {
-                    return;
-                };
-                let is_router = message.first() == Some(&nd::ROUTER_ADVERTISEMENT);
-                if !is_router {
-                    if let Some(client) = &mut session.client
-                        && let Some(address) = client.probing()
-                        && nd::conflicts(from, message, address)
-                    {
-                        client.address_in_use(now());
-                        session.say(format_args!(
-                            "{address} is in use by another host: declined"
-                        ));
-                        return;
-                    }
-                    continue;
                 }
-                match (nd::advertisement(from, message), &mut session.own.attempt) {
-                    (Some(advertisement), Some(attempt)) => attempt.hear(advertisement, now()),
-                    (Some(_), None) => {}
-                    (None, _) => {
-                        daemon.counters.count(Counter::Ignored, "v6-advertisement");
-                    }
+                continue;
+            }
+            match (nd::advertisement(from, message), &mut session.own.attempt) {
+                (Some(advertisement), Some(attempt)) => attempt.hear(advertisement, now()),
+                (Some(_), None) => {}
+                (None, _) => {
+                    self.counters.count(Counter::Ignored, "v6-advertisement");
                 }
             }
-        });
+        }
     }
 }
