@@ -37,7 +37,7 @@ impl Halved {
     fn new(world: &World) -> Self {
         let terms = json!({
             "pd-pools": [{ "prefix": "fd00:dd::", "prefix-len": 48, "delegated-len": 60 }],
-            "preferred-lifetime": 8, "valid-lifetime": 15, "renew-timer": 3, "rebind-timer": 4,
+            "preferred-lifetime": 12, "valid-lifetime": 20, "renew-timer": 3, "rebind-timer": 7,
             // What the other server says as well.
             "option-data": [{ "name": "domain-search", "data": "lab.example" }],
         });
