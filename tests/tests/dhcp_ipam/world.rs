@@ -148,27 +148,31 @@ impl World {
     }
 }
 
+/// dnsmasq as both families have it.
+pub(crate) const DNSMASQ: [&str; 11] = [
+    "dnsmasq",
+    "--no-daemon",
+    "--conf-file=/dev/null",
+    "--user=root",
+    "--group=root",
+    "--port=0",
+    "--interface=eth0",
+    "--bind-interfaces",
+    "--no-ping",
+    "--pid-file=",
+    "--log-dhcp",
+];
+
 /// dnsmasq in a container whose `eth0` has an address of 10.240.0.0/24.
 #[track_caller]
 pub(crate) fn dnsmasq_on(server: &Container, (first, last): (u8, u8), options: &[&str]) -> Process {
     let range = format!("--dhcp-range=10.240.0.{first},10.240.0.{last},255.255.255.0,2m");
     let usual = [
-        "dnsmasq",
-        "--no-daemon",
-        "--conf-file=/dev/null",
-        "--user=root",
-        "--group=root",
-        "--port=0",
-        "--interface=eth0",
-        "--bind-interfaces",
-        "--no-ping",
-        "--pid-file=",
         "--dhcp-authoritative",
-        "--log-dhcp",
         "--dhcp-leasefile=/run/dnsmasq.leases",
         &range,
     ];
-    let process = server.spawn([&usual[..], options].concat());
+    let process = server.spawn([&DNSMASQ[..], &usual, options].concat());
     process.until_output_has("sockets bound exclusively", SOON);
     process
 }

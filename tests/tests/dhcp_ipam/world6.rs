@@ -4,7 +4,7 @@ use std::fs;
 
 use plumb_tests::{Container, Process, Value, until};
 
-use crate::world::{SOON, World};
+use crate::world::{DNSMASQ, SOON, World};
 
 /// dnsmasq's option for a router advertisement alone, of which hosts make addresses.
 pub(crate) const RA_ONLY: &str = "--dhcp-range=fd00:240::,ra-only,64,10m";
@@ -99,23 +99,12 @@ pub(crate) fn with_address6(server: &Container) {
 #[track_caller]
 pub(crate) fn dnsmasq6_on(server: &Container, options: &[&str]) -> Process {
     let usual = [
-        "dnsmasq",
-        "--no-daemon",
-        "--conf-file=/dev/null",
-        "--user=root",
-        "--group=root",
-        "--port=0",
-        "--interface=eth0",
-        "--bind-interfaces",
-        "--no-ping",
-        "--pid-file=",
-        "--log-dhcp",
         "--enable-ra",
         "--dhcp-leasefile=/run/dnsmasq6.leases",
         "--dhcp-option=option6:dns-server,[fd00:240::53]",
         "--dhcp-option=option6:domain-search,lab.example",
     ];
-    let process = server.spawn([&usual[..], options].concat());
+    let process = server.spawn([&DNSMASQ[..], &usual, options].concat());
     process.until_output_has("router advertisement on", SOON);
     process
 }
