@@ -20,8 +20,11 @@ use crate::host_routes;
 use crate::names::{self, Mark};
 use crate::vlan_gateway;
 
-/// How long a host end may be without its mark while its ADD is still at work; it takes microseconds.
-const BEING_MADE: Duration = Duration::from_millis(50);
+/// How often a host end without its mark is looked at, and how long after one another. Its ADD marks it within microseconds,
+/// but it may have to wait for its turn before: for a processor, or for the kernel's lock behind those of a whole crowd. Looks
+/// are counted, and not the time, which goes on while a machine stands still.
+const LOOKS: usize = 100;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Removes the stale attachments, and goes on after a failure; the first one is reported.
 pub(crate) fn collect(call: &GcCall<Config>) -> Result<(), Error> {
@@ -111,7 +114,7 @@ fn unmarked(
         .iter()
         .map(|hash| names::host_name_of(*hash))
         .collect();
-    let suspects: Vec<&Link> = links
+    let mut suspects: Vec<Link> = links
         .iter()
         .filter(|link| {
             link.is_veth()
@@ -120,16 +123,20 @@ fn unmarked(
                 && link.group == names::HALF_MADE
                 && !living.contains(&link.name)
         })
+        .cloned()
         .collect();
-    if suspects.is_empty() {
-        return Ok(Vec::new());
-    }
     // One of another network on the same bridge may be in the making.
-    std::thread::sleep(BEING_MADE);
-    let mut stale = Vec::new();
-    for suspect in suspects {
-        let again = host.link_by_index(suspect.index).map_err(Cause::cause)?;
-        stale.extend(again.filter(|link| link.group == names::HALF_MADE));
+    for _ in 0..LOOKS {
+        if suspects.is_empty() {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        let mut left = Vec::new();
+        for suspect in suspects {
+            let again = host.link_by_index(suspect.index).map_err(Cause::cause)?;
+            left.extend(again.filter(|link| link.group == names::HALF_MADE));
+        }
+        suspects = left;
     }
-    Ok(stale)
+    Ok(suspects)
 }

@@ -1,6 +1,8 @@
 //! GC removes what is stale, and nothing else.
 
-use plumb_tests::json;
+use std::time::Duration;
+
+use plumb_tests::{json, until};
 
 use super::{attached, host, host_end, layer2, layer3, plugin};
 
@@ -67,6 +69,24 @@ fn a_host_end_that_was_never_marked_goes_where_it_can_only_be_ours() {
     plugin(&host).valid([("c1", "eth0")]).gc(&conf).succeeds();
     assert!(host.link("vethbbbbbbbbbbb").is_some() && host.link("vethccccccccccc").is_some());
     assert!(host.link(&host_end(&result)).is_some() && c1.link("eth0").is_some());
+}
+
+#[test]
+fn a_host_end_that_is_marked_late_is_one_in_the_making() {
+    let (host, _ipam) = host();
+    let conf = layer2(json!({}));
+    let (_c1, _) = attached(&host, "c1", &conf);
+    let half_made = 0x706c_756d;
+    host.sh(&format!("ip link add vethaaaaaaaaaaa group {half_made} type veth peer name pa; ip link set vethaaaaaaaaaaa master br0"));
+    let collector = plugin(&host).valid([("c1", "eth0")]);
+    std::thread::scope(|scope| {
+        let collected = scope.spawn(|| collector.gc(&conf));
+        // Its ADD has to wait for its turn.
+        until(Duration::from_millis(300), || false);
+        host.sh("ip link set vethaaaaaaaaaaa alias somebodys group 0");
+        collected.join().unwrap().succeeds();
+    });
+    assert!(host.link("vethaaaaaaaaaaa").is_some());
 }
 
 #[test]
