@@ -102,14 +102,12 @@ impl Plugin for DhcpIpam {
     fn del(&self, call: &DelCall<Config>) -> Result<(), Error> {
         let owner = call.owner();
         let store = Store::new(&call.config.state);
-        match end(&call.config, &store, &owner) {
-            Ok(()) => Ok(()),
-            // A container must not live on because a lease cannot be given back now: it is given back later, or ends.
-            Err(error) => {
-                log::warning(format_args!("{error}"));
-                queue(&call.config, &store, &owner)
-            }
+        // A container must not live on because a lease cannot be given back now: it is given back later, or ends.
+        if let Err(error) = end(&call.config, &store, &owner) {
+            log::warning(format_args!("{error}"));
+            queue(&call.config, &store, &owner);
         }
+        Ok(())
     }
 
     fn status(&self, call: &StatusCall<Config>) -> Result<(), Error> {
@@ -263,24 +261,31 @@ fn end(config: &Config, store: &Store, owner: &Owner) -> Result<(), Error> {
 }
 
 /// Leaves word for the next daemon that a lease is to be given back.
-fn queue(config: &Config, store: &Store, owner: &Owner) -> Result<(), Error> {
+fn queue(config: &Config, store: &Store, owner: &Owner) {
     let (v4, v6) = (store.read::<Record>(owner), store.read::<Record6>(owner));
     if v4.is_none() && v6.is_none() {
-        return Ok(());
+        return;
     }
     // A daemon that starts meanwhile would write over it; one that was just killed takes a moment to be gone.
-    let Some(_lock) = reach::lock_soon(&config.socket)? else {
-        log::warning(format_args!(
-            "the daemon does not answer; the lease of {owner} ends by itself"
-        ));
-        return Ok(());
+    let _lock = match reach::lock_soon(&config.socket) {
+        Ok(None) => {
+            log::warning(format_args!(
+                "the daemon does not answer; the lease of {owner} ends by itself"
+            ));
+            return;
+        }
+        Ok(lock) => lock,
+        // Nor can a daemon have it.
+        Err(error) => {
+            log::warning(format_args!("{error}"));
+            None
+        }
     };
     let v4 = v4.map_or(Ok(()), |record| store.mark_released(&record));
     let v6 = v6.map_or(Ok(()), |record| store.mark_released(&record));
     for error in [v4, v6].into_iter().filter_map(Result::err) {
         log::warning(format_args!("{error}; the lease ends by itself"));
     }
-    Ok(())
 }
 
 fn has_any(store: &Store, network: &NetworkName) -> Result<bool, Error> {

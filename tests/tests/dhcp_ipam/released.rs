@@ -187,3 +187,24 @@ fn a_daemon_killed_while_what_is_given_back_is_wanted_again_gives_it_back_after_
     until_leases6(0);
     assert!(until(SOON, || files() == 0));
 }
+
+#[test]
+fn del_leaves_word_also_where_no_daemon_could_listen() {
+    let world = World::with_ipv6();
+    let _dnsmasq = world.dnsmasq6_range("100", "1ff");
+    let daemon = world.daemon();
+    let c1 = world.plugged("c1");
+    world.plugin().add(&c1, wanted()).succeeds();
+    until_leases6(1);
+    daemon.signal(Signal::SIGKILL);
+    drop(daemon);
+    // Neither a socket nor its lock can be in what is no directory.
+    fs::rename("/run/cni", "/run/was-cni").unwrap();
+    fs::write("/run/cni", "").unwrap();
+    world.plugin().del(&c1, wanted()).succeeds();
+    assert_eq!(files(), 1);
+    fs::remove_file("/run/cni").unwrap();
+    fs::rename("/run/was-cni", "/run/cni").unwrap();
+    let _daemon = world.daemon();
+    until_leases6(0);
+}
