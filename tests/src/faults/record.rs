@@ -12,13 +12,23 @@ pub(super) struct SystemCall {
     pub(super) occurrence: usize,
 }
 
-/// Reads what `strace -f -o FILE` wrote. The call by which the program itself was executed does not count.
+/// Reads what `strace -f -o FILE` wrote. The call by which the program itself was executed does not count, nor does one that
+/// the kernel begins again: it does so for as long as somebody else has a lock (`restart_syscall` in rtnetlink and sysctl).
 pub(super) fn read(text: &str) -> Vec<SystemCall> {
     let mut processes: Vec<&str> = Vec::new();
     let mut counts: BTreeMap<(usize, &str), usize> = BTreeMap::new();
     let mut calls = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let Some((pid, name)) = began(line) else {
+        let begins_again = line.contains("(To be restarted");
+        if let Some((pid, name)) = resumed(line).filter(|_| begins_again) {
+            let process = processes.iter().position(|known| *known == pid);
+            let is_it = |call: &SystemCall| Some(call.process) == process && call.name == name;
+            if let Some(place) = calls.iter().rposition(is_it) {
+                let call = calls.remove(place);
+                counts.insert((call.process, name), call.occurrence - 1);
+            }
+        }
+        let Some((pid, name)) = began(line).filter(|_| !begins_again) else {
             continue;
         };
         let known = processes.iter().position(|known| *known == pid);
@@ -48,6 +58,16 @@ fn began(line: &str) -> Option<(&str, &str)> {
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     (is_name && !name.is_empty()).then_some((pid, name))
+}
+
+/// The process and the call of a line with which a call ends that was not told in one line.
+fn resumed(line: &str) -> Option<(&str, &str)> {
+    let (pid, rest) = line.split_once(' ')?;
+    let (name, _) = rest
+        .trim_start()
+        .strip_prefix("<... ")?
+        .split_once(" resumed>")?;
+    Some((pid, name))
 }
 
 /// Without the later rounds of loops that sleep: they wait for the kernel, the longer the busier the machine is, and
@@ -139,6 +159,23 @@ mod tests {
         let always = in_all(&[long, short.clone()]);
         assert_eq!(always, short);
         assert!(in_all(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_call_that_the_kernel_begins_again_is_one_call() {
+        let text = "\
+7 execve(\"/p\", [\"/p\"], 0x7 /* 1 vars */) = 0
+7 write(4, \"0\", 1) = ? ERESTARTNOINTR (To be restarted)
+7 write(4, \"0\", 1 <unfinished ...>
+8 close(4) = 0
+7 <... write resumed>) = ? ERESTARTNOINTR (To be restarted)
+7 write(4, \"0\", 1 <unfinished ...>
+8 close(5) = 0
+7 <... write resumed>) = 1
+7 write(4, \"1\", 1) = 1
+";
+        let expected = ["1close1", "0write1", "1close2", "0write2"];
+        assert_eq!(brief(&read(text)), expected);
     }
 
     #[test]
