@@ -269,7 +269,9 @@ fn of_the_container() {
         whole.inside(change, words, back);
     }
     // Another veth under the same name.
-    whole.c1.sh("ip link set eth0 name old");
+    whole
+        .c1
+        .sh("ip link set eth0 down; ip link set eth0 name old");
     whole
         .c1
         .sh("ip link add eth0 type veth peer name eth9; ip link set eth0 up");
