@@ -142,14 +142,18 @@ fn live(lab: &Inside, attachment: &runtime::Attachment) -> Option<std::path::Pat
     }
 }
 
-/// Ends the processes that hold nodes on the real host, and whatever else lives in those nodes.
+/// Ends the processes that hold nodes on the real host, and whatever else lives in those nodes. Of a node whose process has
+/// died, as after a crash, nothing is known: the number of its namespace may be another's by now, a container's even.
 fn end_nodes(lab: &mut Inside, left: &mut Vec<String>) {
     let held: Vec<u64> = lab
         .state
         .nodes
         .values()
         .filter_map(|place| match place {
-            Place::Held(_, network) => Some(*network),
+            Place::Held(_, network) => {
+                let holder = inode(&netns_path(place)).ok();
+                holder.filter(|found| found == network)
+            }
             Place::Joined(_) | Place::Here => None,
         })
         .collect();

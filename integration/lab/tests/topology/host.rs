@@ -103,6 +103,28 @@ fn after_a_crash_down_takes_away_what_the_host_still_has() {
 }
 
 #[test]
+fn after_a_crash_down_leaves_those_alone_who_have_the_numbers_of_its_namespaces_now() {
+    let bench = Bench::new(User::Caller);
+    bench.write("small.toml", &small());
+    succeeds(&mut on_a_host(
+        &bench,
+        "network() { readlink /proc/$1/ns/net; }
+        $up; was=$($T exec a -- readlink /proc/self/ns/net; $T exec b -- readlink /proc/self/ns/net)
+        kill -KILL $(cat $PLUMB_LABS/small/holder)
+        until ! $T exec a -- true; do :; done
+        others=
+        for try in $(seq 40); do
+            unshare --net sleep 1000 > /dev/null 2>&1 & others=\"$others $!\"
+            until [ $(network $!) != $(network self) ]; do :; done
+            case $was in *$(network $!)*) break ;; esac
+            sleep 0.05
+        done
+        $T down; for other in $others; do kill $other; done",
+    ));
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn a_failed_up_on_the_host_is_undone_there() {
     let bench = Bench::new(User::Caller);
     bench.write("small.toml", &small());
