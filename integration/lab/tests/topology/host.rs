@@ -8,7 +8,9 @@ use super::tutorial::built;
 /// Runs a script as root of a host of its own, with `up`, `TOPOLOGY` and `HOLDER` set. It is the only process in there that
 /// sees the lab's links, so all that a test asks is asked in it.
 fn on_a_host(bench: &Bench, script: &str) -> Command {
-    let mut command = Command::new("unshare");
+    // A loop of the script that waits for what does not come ends in a failure.
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "120", "unshare"]);
     let who: &[&str] = if super::bench::is_root() {
         &[]
     } else {
