@@ -277,14 +277,17 @@ impl Node {
     }
 
     /// Panics with the differences unless everything is as it was in `before`, or is so once the kernel is done: that a
-    /// link has no carrier any more, or that an element of a set has expired, it says in its own time.
+    /// link has no carrier any more, or that an element of a set has expired, it says in its own time. Links, files and
+    /// settings are looked at once.
     #[track_caller]
     pub fn assert_unchanged_since(&self, before: &State) {
         let mut differences = Vec::new();
         let unchanged = until(Duration::from_secs(3), || {
-            differences = before.differences(&self.state());
-            differences.is_empty()
+            let now = self.state();
+            differences = before.differences(&now);
+            differences.is_empty() || !before.lasting_differences(&now).is_empty()
         });
+        let unchanged = unchanged && differences.is_empty();
         assert!(
             unchanged,
             "{} is not as it was before:\n{}",

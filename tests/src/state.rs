@@ -1,6 +1,6 @@
 //! The state of a namespace, to compare before and after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -77,6 +77,27 @@ impl State {
             differences.extend(gone.chain(new));
         }
         differences
+    }
+
+    /// Of the differences those that no clock of the kernel's takes away: which links there are, and what is a plugin's alone.
+    pub(crate) fn lasting_differences(&self, after: &Self) -> Vec<String> {
+        let all = self.differences(after).into_iter();
+        let own = [
+            "files",
+            "settings",
+            "IPv4 routing rules",
+            "IPv6 routing rules",
+        ];
+        let is_own = |line: &String| own.iter().any(|section| line[2..].starts_with(section));
+        let names = |state: &Self| -> BTreeSet<String> {
+            let links = state.sections["links"].iter();
+            let links = links.filter_map(|link| serde_json::from_str::<Value>(link).ok());
+            links.map(|link| link["ifname"].to_string()).collect()
+        };
+        let (names, now) = (names(self), names(after));
+        let links = names.symmetric_difference(&now);
+        let links = links.map(|name| format!("link {name}: on one side only"));
+        links.chain(all.filter(is_own)).collect()
     }
 }
 

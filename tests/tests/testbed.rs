@@ -213,6 +213,15 @@ fn an_unexpected_change_is_named() {
 }
 
 #[test]
+#[should_panic(expected = "+ links: ")]
+fn a_link_that_goes_a_moment_later_was_left() {
+    let host = Host::new();
+    let before = host.state();
+    host.sh("ip link add cni0 type bridge; (sleep 1; ip link del cni0) > /dev/null 2>&1 &");
+    host.assert_unchanged_since(&before);
+}
+
+#[test]
 fn ping_tells_an_answer_from_silence_and_from_no_route() {
     let host = Host::new();
     let [c1, _c2] = bridged(&host);
