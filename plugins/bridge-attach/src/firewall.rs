@@ -54,7 +54,7 @@ pub(crate) fn undo_guard(config: &Config, owner: &Owner, undo: &mut Undo<'_>) {
 /// cut this one off, or let it send as that one. To be called once the port is this owner's.
 pub(crate) fn take_over(config: &Config, owner: &Owner, port: &IfName) -> Result<(), Error> {
     let asked = config.spoof_check != SpoofCheck::Off;
-    needed(asked, spoof::release(&Leaving::Earlier(owner, port)))
+    needed(asked, spoof::take_over(owner, port))
 }
 
 /// Removes what there is of an attachment, with no need for its result. `guarded` is whether its port was, whatever the

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use cni_common::attach::check::drift;
 use cni_common::error::{Error, Step};
+use cni_common::ident::IfName;
 use cni_common::netlink;
 use cni_common::nft::{Batch, Key, Nft, Where, is_stale, line};
 use cni_common::owner::Owner;
@@ -88,6 +89,20 @@ fn make(batch: &mut Batch) {
     batch.ensure_chain(&table, &CHAIN);
     for rule in rules() {
         batch.add_rule(&table, CHAIN.name, Where::Last, &rule, None);
+    }
+}
+
+/// Takes out what guards a port for others than this owner. Where none is guarded under that name, one look is enough: what this
+/// costs then does not grow with the number of ports.
+///
+/// # Errors
+/// As [`release`].
+pub(crate) fn take_over(owner: &Owner, port: &IfName) -> Result<(), Error> {
+    let of_port = Key::Interface(port.clone());
+    let guarded = open()?.element(&table(), GUARDED, of_port);
+    match guarded.step(|| "read the firewall")? {
+        Some(_) => release(&Leaving::Earlier(owner, port)),
+        None => Ok(()),
     }
 }
 
