@@ -5,13 +5,15 @@ use cni_common::log;
 use super::Daemon;
 use super::counters::Counter;
 use super::family::Family;
-use super::session4::{Session4, V4};
+use super::session4::V4;
 use crate::client::Ignored;
 use crate::sys::poll::now;
 use crate::wire::{self, Asked, Kind, frame};
 
 /// How many packets of one session are read before others have their turn.
 const TURN: usize = 32;
+/// How many words of neighbours are read before time does its work: more than the socket holds.
+pub(super) const ALL: usize = 1024;
 
 impl Daemon {
     /// All that has come for a session whose time is up: what came in time counts, also where there was so much to hear that
@@ -19,7 +21,7 @@ impl Daemon {
     pub(super) fn hear4(&mut self, id: u64) {
         if self.v4.get(id).is_some_and(|one| one.ears.is_some()) {
             self.hear_servers(id);
-            self.hear_neighbours(id);
+            self.read_neighbours(id, ALL);
         }
     }
 
@@ -87,33 +89,32 @@ impl Daemon {
 
     /// ARP, while an address is probed for.
     pub(super) fn hear_neighbours(&mut self, id: u64) {
-        self.with::<V4>(id, |_, session| session.hear_neighbours());
+        self.read_neighbours(id, TURN);
     }
-}
 
-impl Session4 {
-    /// ARP that has come.
-    pub(super) fn hear_neighbours(&mut self) {
-        let mut buffer = [0; 128];
-        for _ in 0..TURN {
-            let Some(arp) = self.ears.as_ref().and_then(|ears| ears.arp.as_ref()) else {
-                return;
-            };
-            let Ok(Some(received)) = arp.receive(&mut buffer) else {
-                return;
-            };
-            let Some(client) = &mut self.client else {
-                return;
-            };
-            if let Some(address) = client.probing()
-                && frame::arp_conflicts(received, client.mac(), address)
-            {
-                client.address_in_use(now());
-                self.say(format_args!(
-                    "{address} is in use by another host: declined"
-                ));
-                return;
+    fn read_neighbours(&mut self, id: u64, most: usize) {
+        self.with::<V4>(id, |_, session| {
+            let mut buffer = [0; 128];
+            for _ in 0..most {
+                let Some(arp) = session.ears.as_ref().and_then(|ears| ears.arp.as_ref()) else {
+                    return;
+                };
+                let Ok(Some(received)) = arp.receive(&mut buffer) else {
+                    return;
+                };
+                let Some(client) = &mut session.client else {
+                    return;
+                };
+                if let Some(address) = client.probing()
+                    && frame::arp_conflicts(received, client.mac(), address)
+                {
+                    client.address_in_use(now());
+                    session.say(format_args!(
+                        "{address} is in use by another host: declined"
+                    ));
+                    return;
+                }
             }
-        }
+        });
     }
 }

@@ -5,6 +5,7 @@ use cni_common::log;
 use super::Daemon;
 use super::counters::Counter;
 use super::family::Family;
+use super::hear4::ALL;
 use super::session6::{Session6, V6};
 use crate::client6::Ignored;
 use crate::sys::poll::now;
@@ -21,7 +22,7 @@ impl Daemon {
         let is_open = |one: &Session6| one.ears.dhcp.is_some() || one.ears.neighbours.is_some();
         if self.v6.get(id).is_some_and(is_open) {
             self.hear_servers6(id);
-            self.hear_neighbours6(id);
+            self.read_neighbours6(id, ALL);
         }
     }
 
@@ -73,40 +74,41 @@ impl Daemon {
 
     /// Router advertisements, and neighbours while an address is probed for.
     pub(super) fn hear_neighbours6(&mut self, id: u64) {
-        self.with::<V6>(id, Self::read_neighbours6);
+        self.read_neighbours6(id, TURN);
     }
 
-    /// What has come of these.
-    pub(super) fn read_neighbours6(&mut self, session: &mut Session6) {
-        let mut buffer = [0; LONGEST];
-        for _ in 0..TURN {
-            let Some(socket) = &session.ears.neighbours else {
-                return;
-            };
-            let Ok(Some((from, message))) = socket.receive(&mut buffer) else {
-                return;
-            };
-            let is_router = message.first() == Some(&nd::ROUTER_ADVERTISEMENT);
-            if !is_router {
-                if let Some(client) = &mut session.client
-                    && let Some(address) = client.probing()
-                    && nd::conflicts(from, message, address)
-                {
-                    client.address_in_use(now());
-                    session.say(format_args!(
-                        "{address} is in use by another host: declined"
-                    ));
+    fn read_neighbours6(&mut self, id: u64, most: usize) {
+        self.with::<V6>(id, |daemon, session| {
+            let mut buffer = [0; LONGEST];
+            for _ in 0..most {
+                let Some(socket) = &session.ears.neighbours else {
                     return;
+                };
+                let Ok(Some((from, message))) = socket.receive(&mut buffer) else {
+                    return;
+                };
+                let is_router = message.first() == Some(&nd::ROUTER_ADVERTISEMENT);
+                if !is_router {
+                    if let Some(client) = &mut session.client
+                        && let Some(address) = client.probing()
+                        && nd::conflicts(from, message, address)
+                    {
+                        client.address_in_use(now());
+                        session.say(format_args!(
+                            "{address} is in use by another host: declined"
+                        ));
+                        return;
+                    }
+                    continue;
                 }
-                continue;
-            }
-            match (nd::advertisement(from, message), &mut session.own.attempt) {
-                (Some(advertisement), Some(attempt)) => attempt.hear(advertisement, now()),
-                (Some(_), None) => {}
-                (None, _) => {
-                    self.counters.count(Counter::Ignored, "v6-advertisement");
+                match (nd::advertisement(from, message), &mut session.own.attempt) {
+                    (Some(advertisement), Some(attempt)) => attempt.hear(advertisement, now()),
+                    (Some(_), None) => {}
+                    (None, _) => {
+                        daemon.counters.count(Counter::Ignored, "v6-advertisement");
+                    }
                 }
             }
-        }
+        });
     }
 }

@@ -166,8 +166,6 @@ impl Family for V4 {
         // A namespace that is gone would be kept alive by what is opened now.
         match daemon.inside(session) {
             Ok(_) => {
-                // Whoever has the address may have answered in time, and not have had a turn yet.
-                session.hear_neighbours();
                 if let Some(client) = &mut session.client {
                     client.handle_timeout(now);
                 }

@@ -242,8 +242,6 @@ impl Daemon {
         }
         match self.inside(session) {
             Ok(_) => {
-                // Whoever has the address may have answered in time, and not have had a turn yet.
-                self.read_neighbours6(session);
                 if let Some(client) = &mut session.client {
                     client.handle_timeout(time);
                 }
