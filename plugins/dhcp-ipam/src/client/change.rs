@@ -2,6 +2,7 @@
 
 use core::net::Ipv4Addr;
 use core::time::Duration;
+use std::rc::Rc;
 
 use super::state::State;
 use super::{Client, Lost, Output};
@@ -45,13 +46,10 @@ impl<R: FnMut() -> u32> Client<R> {
             }
             State::Rebooting { sent, .. } if *sent >= REBOOTS => self.discover(now),
             State::Rebooting {
-                address,
-                sent,
-                since,
-                ..
+                terms, sent, since, ..
             } => {
-                let (address, sent, since) = (*address, *sent, *since);
-                self.send_reboot(address, sent, since, now);
+                let (terms, sent, since) = (terms.clone(), *sent, *since);
+                self.send_reboot(terms, sent, since, now);
             }
             State::Informing { address, sent, .. } => {
                 let (address, sent) = (*address, *sent);
@@ -141,17 +139,17 @@ impl<R: FnMut() -> u32> Client<R> {
     }
 
     /// INIT-REBOOT.
-    pub(super) fn ask_again(&mut self, address: Ipv4Addr, now: Time) {
-        self.send_reboot(address, 0, now, now);
+    pub(super) fn ask_again(&mut self, terms: Rc<Terms>, now: Time) {
+        self.send_reboot(terms, 0, now, now);
     }
 
-    fn send_reboot(&mut self, address: Ipv4Addr, sent: u32, since: Time, now: Time) {
-        let message = self.reboot_message(address, now);
+    fn send_reboot(&mut self, terms: Rc<Terms>, sent: u32, since: Time, now: Time) {
+        let message = self.reboot_message(terms.address, now);
         let from = Ipv4Addr::UNSPECIFIED;
         self.outputs.push_back(Output::Broadcast { from, message });
         let resend = now.after(self.backoff(sent));
         self.state = State::Rebooting {
-            address,
+            terms,
             sent: sent.saturating_add(1),
             since,
             resend,

@@ -166,7 +166,7 @@ impl<R: FnMut() -> u32> Client<R> {
     ) -> Self {
         let mut client = Self::new(identity, policy, random, now);
         client.wanted = Some(lease.terms.address);
-        client.ask_again(lease.terms.address, now);
+        client.ask_again(lease.terms.clone(), now);
         client
     }
 

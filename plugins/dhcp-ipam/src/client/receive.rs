@@ -85,8 +85,8 @@ impl<R: FnMut() -> u32> Client<R> {
                     | Kind::Release => Err(self.unexpected()),
                 }
             }
-            State::Rebooting { address, since, .. } => {
-                let (address, since) = (*address, *since);
+            State::Rebooting { terms, since, .. } => {
+                let (address, since) = (terms.address, *since);
                 match reply.kind {
                     Kind::Ack => self.granted(reply, Some(address), since, now),
                     Kind::Nak => {

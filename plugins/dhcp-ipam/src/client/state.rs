@@ -1,6 +1,7 @@
 //! The states.
 
 use core::net::Ipv4Addr;
+use std::rc::Rc;
 
 use crate::lease::{Lease, Terms};
 use crate::time::Time;
@@ -21,9 +22,9 @@ pub(super) enum State {
         since: Time,
         resend: Time,
     },
-    /// REQUEST for an address of earlier was sent.
+    /// REQUEST for what was had earlier was sent.
     Rebooting {
-        address: Ipv4Addr,
+        terms: Rc<Terms>,
         sent: u32,
         since: Time,
         resend: Time,
@@ -91,6 +92,7 @@ impl State {
     pub(super) fn granted(&self) -> Option<&Terms> {
         match self {
             Self::Requesting { offer, .. } => Some(offer),
+            Self::Rebooting { terms, .. } => Some(terms),
             Self::Probing { lease, .. }
             | Self::Bound { lease, .. }
             | Self::Renewing { lease, .. }
@@ -98,7 +100,6 @@ impl State {
             Self::Stopped
             | Self::Waiting { .. }
             | Self::Selecting { .. }
-            | Self::Rebooting { .. }
             | Self::Informing { .. } => None,
         }
     }

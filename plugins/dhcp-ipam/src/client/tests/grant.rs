@@ -157,6 +157,19 @@ fn what_was_asked_for_is_given_back_for_it_may_be_granted_by_now() {
 }
 
 #[test]
+fn what_is_asked_for_again_is_given_back() {
+    let mut client: TestClient = Client::reboot(identity(), policy(), random(), &lease(), at(10));
+    outputs(&mut client);
+    client.release(at(10));
+    let done = outputs(&mut client).remove(0);
+    let Output::Unicast { from, to, message } = done else {
+        panic!("{done:?}")
+    };
+    assert_eq!((from, to, message.kind), (ADDRESS, SERVER, Kind::Release));
+    assert_eq!(client.deadline(), None);
+}
+
+#[test]
 fn the_broadcast_flag_is_for_a_client_without_an_address() {
     let identity = Identity {
         broadcast: true,
