@@ -110,18 +110,16 @@ fn after_a_crash_down_leaves_those_alone_who_have_the_numbers_of_its_namespaces_
     bench.write("small.toml", &small());
     succeeds(&mut on_a_host(
         &bench,
-        "network() { readlink /proc/$1/ns/net; }
-        $up; was=$($T exec a -- readlink /proc/self/ns/net; $T exec b -- readlink /proc/self/ns/net)
+        "network() { readlink /proc/$1/ns/net | tr -dc 0-9; }
+        $up; was=$($T exec a -- readlink /proc/self/ns/net | tr -dc 0-9)
         kill -KILL $(cat $PLUMB_LABS/small/holder)
         until ! $T exec a -- true; do :; done
-        others=
-        for try in $(seq 40); do
-            unshare --net sleep 1000 > /dev/null 2>&1 & others=\"$others $!\"
-            until [ $(network $!) != $(network self) ]; do :; done
-            case $was in *$(network $!)*) break ;; esac
-            sleep 0.05
-        done
-        $T down; for other in $others; do kill $other; done",
+        unshare --net sleep 1000 > /dev/null 2>&1 & other=$!
+        until [ $(network $other) != $(network self) ]; do :; done
+        now=$(network $other)
+        # The kernel gives a number again when it likes.
+        sed -i s/$was/$now/ $PLUMB_LABS/small/state.json; grep -q $now $PLUMB_LABS/small/state.json
+        $T down; [ $(network $other) = $now ]; kill $other",
     ));
     bench.assert_nothing_left();
 }
