@@ -5,7 +5,7 @@
 
 use core::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cni_common::addr::{Cidr, Mac};
 use cni_common::attach::inside::{Inside, Setup, take_in, taken};
@@ -36,6 +36,9 @@ use crate::target::{Place, Target};
 
 /// How long a link may take to run.
 const PATIENCE: Duration = Duration::from_millis(2550);
+/// How long a VLAN may still have the link of a container that vanished: the kernel takes a namespace down in its own time.
+const PASSING: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Attaches the container.
 pub(crate) fn attach(call: &Call<Config>) -> Result<Attachment, Error> {
@@ -176,8 +179,17 @@ impl<'a> Attempt<'a> {
             self.undo_link(&name, mac, undo);
             made = self.add_link(below, &name, mac);
         }
-        let found = self.inside.rtnl.link_by_name(&name);
-        let found = found.map_err(Cause::cause)?;
+        let mut found = self.in_container(&name)?;
+        let begun = Instant::now();
+        while self.call.config.mode == Mode::Direct
+            && found.is_none()
+            && made.as_ref().is_err_and(netlink::Error::is_taken)
+            && begun.elapsed() < PASSING
+        {
+            std::thread::sleep(PAUSE);
+            made = self.add_link(below, &name, mac);
+            found = self.in_container(&name)?;
+        }
         if let Err(error) = made {
             if !error.is_taken() {
                 return Err(error.cause());
@@ -261,6 +273,11 @@ impl<'a> Attempt<'a> {
                 netns,
             }),
         }
+    }
+
+    fn in_container(&mut self, name: &IfName) -> Result<Option<Link>, Error> {
+        let found = self.inside.rtnl.link_by_name(name);
+        found.map_err(Cause::cause)
     }
 
     /// Whether the master's namespace, which is not the container's, has a link of this name.
