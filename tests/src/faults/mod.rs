@@ -36,7 +36,7 @@ const EMULATED: bool = cfg!(feature = "stock-kernel");
 
 /// How often a program is recorded. What it does every time counts: how often it looks whether the kernel is done varies,
 /// and the first to want a module waits until that is loaded.
-const RECORDS: usize = if EMULATED { 2 } else { 3 };
+pub const RECORDS: usize = if EMULATED { 2 } else { 3 };
 
 /// How many failures are enough to look at.
 const ENOUGH: usize = 12;
