@@ -113,7 +113,8 @@ impl Plugin for DhcpIpam {
     fn status(&self, call: &StatusCall<Config>) -> Result<(), Error> {
         let unavailable = |error: Error| error.with_code(Code::NotAvailable);
         if let Some(stream) = reach::dial(&call.config.socket).map_err(unavailable)? {
-            return reach::ask(stream, &Request::List, PATIENCE)
+            // A short answer, however many leases there are.
+            return reach::ask(stream, &Request::Metrics, PATIENCE)
                 .map(drop)
                 .map_err(unavailable);
         }

@@ -16,7 +16,8 @@ use super::{Answer, Request};
 use crate::config::SOCKET;
 use crate::reach;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// For the whole of an answer, which may be ten thousand leases by a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_mins(1);
 const USAGE: &str = "usage: dhcp-ipam list [--json] [--socketpath PATH]\n       \
     dhcp-ipam show [--json] [--socketpath PATH] NETWORK/CONTAINER/IFNAME\n       \
     dhcp-ipam renew|release [--socketpath PATH] NETWORK/CONTAINER/IFNAME\n       \
