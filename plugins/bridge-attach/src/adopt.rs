@@ -55,12 +55,13 @@ fn try_adopt(call: &Call<Config>, undo: &mut Undo<'_>) -> Result<Attachment, Err
     if let Some(vlan) = config.gateway_vlan() {
         vlan_gateway::undo(&bridge, vlan, undo);
     }
+    require_free(&link, &bridge, &owner)?;
+    firewall::take_over(config, &owner, &port)?;
     if let Some(guard) = &guard {
         firewall::undo_guard(config, &owner, undo);
         spoof::add(&owner, guard)?;
     }
     join(&mut host, &bridge, &link, config, &owner, undo)?;
-    firewall::take_over(config, &owner, &port)?;
     let carrier = match config.gateway_vlan() {
         None => bridge.clone(),
         Some(vlan) => {
@@ -118,14 +119,8 @@ fn find(host: &mut Rtnl, previous: &Attachment) -> Result<Link, Error> {
     }
 }
 
-fn join(
-    host: &mut Rtnl,
-    bridge: &Link,
-    link: &Link,
-    config: &Config,
-    owner: &Owner,
-    undo: &mut Undo<'_>,
-) -> Result<(), Error> {
+/// Refuses an interface that is another attachment's, or a port of something else.
+fn require_free(link: &Link, bridge: &Link, owner: &Owner) -> Result<(), Error> {
     if link.master.is_some_and(|master| master != bridge.index) {
         let text = format!("adopt: {} is a port of another bridge or bond", link.name);
         return Err(Error::new(Code::Taken, text));
@@ -136,6 +131,17 @@ fn join(
         let text = format!("adopt: {} is marked as another's: {alias}", link.name);
         return Err(Error::new(Code::Taken, text));
     }
+    Ok(())
+}
+
+fn join(
+    host: &mut Rtnl,
+    bridge: &Link,
+    link: &Link,
+    config: &Config,
+    owner: &Owner,
+    undo: &mut Undo<'_>,
+) -> Result<(), Error> {
     let (before, was_up) = (link.clone(), link.up);
     undo.push(format!("let go of {}", link.name), move || {
         let mut rtnl = Rtnl::open().map_err(Cause::cause)?;

@@ -51,7 +51,7 @@ pub(crate) fn undo_guard(config: &Config, owner: &Owner, undo: &mut Undo<'_>) {
 }
 
 /// Removes what guards a port for those who had its name before: a container that vanished without DEL leaves it, and it would
-/// cut this one off, or let it send as that one. To be called once the port is this owner's.
+/// cut this one off, or let it send as that one. To be called once the port is this owner's, and before it is guarded.
 pub(crate) fn take_over(config: &Config, owner: &Owner, port: &IfName) -> Result<(), Error> {
     let asked = config.spoof_check != SpoofCheck::Off;
     needed(asked, spoof::take_over(owner, port))

@@ -77,24 +77,35 @@ fn an_interface_of_the_plugin_before_becomes_a_port_and_is_let_go() {
 #[test]
 fn a_port_is_not_guarded_for_a_vanished_container_that_had_its_name() {
     let (host, _ipam) = host();
-    let (c7, before) = made_before(&host, "c7", 7);
     let guarded = adopting(json!({ "ipspoofchk": true }));
-    plugin(&host)
-        .previous(&before)
-        .add(&c7, &guarded)
-        .succeeds();
-    assert!(host.ruleset().contains("testnet/c7/eth0"));
-    c7.vanish();
-    assert!(until(SOON, || host.link("p-c7").is_none()));
-
-    let (c8, result) = made_before(&host, "c8", 8);
-    host.sh("ip link set p-c8 name p-c7");
-    let renamed = result.to_string().replace("p-c8", "p-c7");
-    let renamed: Value = serde_json::from_str(&renamed).unwrap();
-    let conf = adopting(json!({ "isGateway": true }));
-    plugin(&host).previous(&renamed).add(&c8, &conf).succeeds();
-    assert_eq!(host.ruleset(), "");
-    assert!(until(SOON, || c8.ping("10.1.0.1")));
+    let open = adopting(json!({ "isGateway": true }));
+    let mut last = 10;
+    for conf in [&guarded, &open] {
+        let mut adopted = |conf: &Value| {
+            last += 1;
+            let (name, port) = (format!("c{last}"), format!("p-c{last}"));
+            let (container, before) = made_before(&host, &name, last);
+            host.sh(&format!("ip link set {port} name tap9"));
+            let before = before.to_string().replace(&port, "tap9");
+            let before: Value = serde_json::from_str(&before).unwrap();
+            plugin(&host)
+                .previous(&before)
+                .add(&container, conf)
+                .succeeds();
+            container
+        };
+        let first = adopted(&guarded);
+        let tag = format!("testnet/{}/eth0", first.id());
+        assert!(host.ruleset().contains(&tag));
+        first.vanish();
+        assert!(until(SOON, || host.link("tap9").is_none()));
+        let next = adopted(conf);
+        let tag_of_next = format!("testnet/{}/eth0", next.id());
+        assert!(!host.ruleset().contains(&tag), "{}", host.ruleset());
+        assert_eq!(conf == &guarded, host.ruleset().contains(&tag_of_next));
+        next.vanish();
+        assert!(until(SOON, || host.link("tap9").is_none()));
+    }
 }
 
 #[test]

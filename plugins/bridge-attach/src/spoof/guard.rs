@@ -92,17 +92,20 @@ fn make(batch: &mut Batch) {
     }
 }
 
-/// Takes out what guards a port for others than this owner. Where none is guarded under that name, one look is enough: what this
-/// costs then does not grow with the number of ports.
+/// Takes out what guards a port for others than this owner, to whom [`add`] has not given it yet. Where there is nothing, one
+/// look tells.
 ///
 /// # Errors
 /// As [`release`].
 pub(crate) fn take_over(owner: &Owner, port: &IfName) -> Result<(), Error> {
     let of_port = Key::Interface(port.clone());
     let guarded = open()?.element(&table(), GUARDED, of_port);
-    match guarded.step(|| "read the firewall")? {
-        Some(_) => release(&Leaving::Earlier(owner, port)),
-        None => Ok(()),
+    let guarded = guarded.step(|| "read the firewall")?;
+    let earlier = Leaving::Earlier(owner, port);
+    if guarded.is_some_and(|found| earlier.includes(&found)) {
+        release(&earlier)
+    } else {
+        Ok(())
     }
 }
 

@@ -1,8 +1,7 @@
 //! `macspoofchk` and `ipspoofchk`: a container sends under its own addresses only.
 //!
 //! One chain for all bridges of the host, with sets of the guarded ports and of what each may send as. What a frame
-//! costs, and an ADD, does not grow with the number of containers, but where a port is guarded that was adopted. Elements carry their
-//! owner.
+//! costs, and an ADD, does not grow with the number of containers. Elements carry their owner.
 
 mod guard;
 mod rules;
