@@ -282,14 +282,13 @@ impl Node {
     #[track_caller]
     pub fn assert_unchanged_since(&self, before: &State) {
         let mut differences = Vec::new();
-        let unchanged = until(Duration::from_secs(3), || {
+        until(Duration::from_secs(3), || {
             let now = self.state();
             differences = before.differences(&now);
             differences.is_empty() || !before.lasting_differences(&now).is_empty()
         });
-        let unchanged = unchanged && differences.is_empty();
         assert!(
-            unchanged,
+            differences.is_empty(),
             "{} is not as it was before:\n{}",
             self.name,
             differences.join("\n")

@@ -63,41 +63,44 @@ impl State {
 
     /// One line for each thing that is in one state only: `-` here, `+` in `after`.
     pub fn differences(&self, after: &Self) -> Vec<String> {
-        let mut differences = Vec::new();
-        for (section, before) in &self.sections {
-            let after = &after.sections[section];
-            let gone = before
-                .iter()
-                .filter(|line| !after.contains(line))
-                .map(|line| format!("- {section}: {line}"));
-            let new = after
-                .iter()
-                .filter(|line| !before.contains(line))
-                .map(|line| format!("+ {section}: {line}"));
-            differences.extend(gone.chain(new));
-        }
-        differences
+        let all = self.sections.keys();
+        all.flat_map(|section| self.differences_of(section, after))
+            .collect()
     }
 
-    /// Of the differences those that no clock of the kernel's takes away: which links there are, and what is a plugin's alone.
+    /// Of the differences those that the kernel's own time does not take away: which links there are, and what is a
+    /// plugin's alone.
     pub(crate) fn lasting_differences(&self, after: &Self) -> Vec<String> {
-        let all = self.differences(after).into_iter();
+        let (names, now) = (self.link_names(), after.link_names());
+        let links = names.symmetric_difference(&now);
+        let links = links.map(|name| format!("link {name}: on one side only"));
         let own = [
             "files",
             "settings",
             "IPv4 routing rules",
             "IPv6 routing rules",
         ];
-        let is_own = |line: &String| own.iter().any(|section| line[2..].starts_with(section));
-        let names = |state: &Self| -> BTreeSet<String> {
-            let links = state.sections["links"].iter();
-            let links = links.filter_map(|link| serde_json::from_str::<Value>(link).ok());
-            links.map(|link| link["ifname"].to_string()).collect()
+        let own = own
+            .iter()
+            .flat_map(|section| self.differences_of(section, after));
+        links.chain(own).collect()
+    }
+
+    fn differences_of(&self, section: &str, after: &Self) -> Vec<String> {
+        let (before, after) = (&self.sections[section], &after.sections[section]);
+        let only = |sign, these: &[String], those: &[String]| -> Vec<String> {
+            let lines = these.iter().filter(|line| !those.contains(line));
+            lines
+                .map(|line| format!("{sign} {section}: {line}"))
+                .collect()
         };
-        let (names, now) = (names(self), names(after));
-        let links = names.symmetric_difference(&now);
-        let links = links.map(|name| format!("link {name}: on one side only"));
-        links.chain(all.filter(is_own)).collect()
+        [only("-", before, after), only("+", after, before)].concat()
+    }
+
+    fn link_names(&self) -> BTreeSet<String> {
+        let links = self.sections["links"].iter();
+        let links = links.filter_map(|link| serde_json::from_str::<Value>(link).ok());
+        links.map(|link| link["ifname"].to_string()).collect()
     }
 }
 
