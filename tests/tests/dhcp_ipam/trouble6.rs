@@ -5,8 +5,6 @@ use std::fs;
 use nix::sys::signal::Signal;
 use plumb_tests::{json, until};
 
-use crate::family::V6;
-use crate::trouble::is_heard_behind_others;
 use crate::world::{SOON, World, alone, bridged};
 use crate::world6::{addresses, leases6, v6};
 
@@ -31,11 +29,6 @@ fn an_ipv6_address_that_another_host_has_is_declined() {
         .add(&c2, alone(keys))
         .fails_with_words("within 8 s");
     dnsmasq.until_output_has("DHCPDECLINE", SOON);
-}
-
-#[test]
-fn a_daemon_that_has_much_to_do_hears_whose_an_ipv6_address_is_before_it_takes_it() {
-    is_heard_behind_others(&V6, "who has fd00:240::10");
 }
 
 #[test]
