@@ -13,6 +13,9 @@ use crate::kept::Kept;
 use crate::record::Standing;
 use crate::time::Time;
 
+/// How many words of neighbours are read before time does its work: more than the socket holds.
+pub(super) const ALL: usize = 1024;
+
 /// IPv4 or IPv6. A value of it is what a session of that family has beside what every session has.
 pub(super) trait Family: Sized + Debug + Default {
     /// How it is called.
@@ -93,6 +96,8 @@ pub(super) trait Family: Sized + Debug + Default {
         session: &mut Session<Self>,
         lease: Option<&Self::Lease>,
     ) -> Result<(), Error>;
+    /// Hears all that has come for a session, if it listens.
+    fn hear(daemon: &mut Daemon, id: u64);
     /// A deadline has come that is not a waiter's.
     fn pass_time(daemon: &mut Daemon, session: &mut Session<Self>, now: Time);
     /// Gives its part to an ADD.

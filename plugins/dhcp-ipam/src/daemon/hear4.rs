@@ -4,7 +4,7 @@ use cni_common::log;
 
 use super::Daemon;
 use super::counters::Counter;
-use super::family::Family;
+use super::family::{ALL, Family};
 use super::session4::V4;
 use crate::client::Ignored;
 use crate::sys::poll::now;
@@ -12,12 +12,9 @@ use crate::wire::{self, Asked, Kind, frame};
 
 /// How many packets of one session are read before others have their turn.
 const TURN: usize = 32;
-/// How many words of neighbours are read before time does its work: more than the socket holds.
-pub(super) const ALL: usize = 1024;
 
 impl Daemon {
-    /// All that has come for a session whose time is up: what came in time counts, also where there was so much to hear that
-    /// it has not had its turn.
+    /// All that has come for a session whose time is up.
     pub(super) fn hear4(&mut self, id: u64) {
         if self.v4.get(id).is_some_and(|one| one.ears.is_some()) {
             self.hear_servers(id);

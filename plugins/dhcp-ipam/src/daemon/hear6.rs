@@ -4,8 +4,7 @@ use cni_common::log;
 
 use super::Daemon;
 use super::counters::Counter;
-use super::family::Family;
-use super::hear4::ALL;
+use super::family::{ALL, Family};
 use super::session6::{Session6, V6};
 use crate::client6::Ignored;
 use crate::sys::poll::now;
@@ -17,7 +16,7 @@ const TURN: usize = 32;
 const LONGEST: usize = 2048;
 
 impl Daemon {
-    /// All that has come for a session whose time is up; see [`Self::hear4`].
+    /// All that has come for a session whose time is up.
     pub(super) fn hear6(&mut self, id: u64) {
         let is_open = |one: &Session6| one.ears.dhcp.is_some() || one.ears.neighbours.is_some();
         if self.v6.get(id).is_some_and(is_open) {

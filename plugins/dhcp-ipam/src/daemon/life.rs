@@ -280,8 +280,9 @@ impl Daemon {
         });
     }
 
-    /// A deadline.
+    /// A deadline. What came in time counts, also where there was so much to hear that it has not had its turn.
     pub(super) fn time_for<F: Family>(&mut self, id: u64, time: Time) {
+        F::hear(self, id);
         self.with::<F>(id, |daemon, session| {
             daemon.give_up_waiting(session, time);
             F::pass_time(daemon, session, time);

@@ -257,14 +257,8 @@ impl Daemon {
             };
             self.deadlines.remove(&(at, due));
             match due {
-                Due::Session4(id) => {
-                    self.hear4(id);
-                    self.time_for::<V4>(id, time);
-                }
-                Due::Session6(id) => {
-                    self.hear6(id);
-                    self.time_for::<V6>(id, time);
-                }
+                Due::Session4(id) => self.time_for::<V4>(id, time),
+                Due::Session6(id) => self.time_for::<V6>(id, time),
                 Due::Grace(connection) => self.judge(connection),
                 Due::Connection(id) => {
                     if self.connections.get(&id).is_some_and(Connection::is_late) {

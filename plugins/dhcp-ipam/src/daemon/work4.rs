@@ -156,6 +156,10 @@ impl Family for V4 {
         daemon.change4(session, lease)
     }
 
+    fn hear(daemon: &mut Daemon, id: u64) {
+        daemon.hear4(id);
+    }
+
     fn pass_time(daemon: &mut Daemon, session: &mut Session4, now: Time) {
         let deadline = session.client.as_ref().and_then(OurClient::deadline);
         let times = [deadline, session.own.look];

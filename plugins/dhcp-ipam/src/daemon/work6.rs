@@ -170,6 +170,10 @@ impl Family for V6 {
         daemon.change6(session, lease)
     }
 
+    fn hear(daemon: &mut Daemon, id: u64) {
+        daemon.hear6(id);
+    }
+
     fn pass_time(daemon: &mut Daemon, session: &mut Session6, now: Time) {
         daemon.pass_time6(session, now);
     }
