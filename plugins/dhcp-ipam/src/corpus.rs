@@ -266,11 +266,7 @@ fn clients6() -> Vec<Client6<fn() -> u32>> {
         client
     };
     let offer = |client: &Client6<_>, kind| v6::Reply {
-        kind,
-        xid: client.xid(),
-        server: vec![0, 1, 0, 1, 9, 9],
         preference: u8::MAX,
-        status: None,
         rapid_commit: true,
         addresses: Some(v6::Association {
             t1: 50,
@@ -278,12 +274,7 @@ fn clients6() -> Vec<Client6<fn() -> u32>> {
             status: None,
             given: vec![(ADDRESS6, SPAN)],
         }),
-        prefixes: None,
-        dns: Vec::new(),
-        search: Vec::new(),
-        sol_max_rt: None,
-        inf_max_rt: None,
-        refresh: None,
+        ..v6::Reply::bare(kind, client.xid(), vec![0, 1, 0, 1, 9, 9])
     };
     let offered = |kind| {
         let mut client = Client6::start(identity6(), policy, random, time);

@@ -41,21 +41,7 @@ impl Server {
     fn answer(&mut self, message: &Outgoing, chance: &mut Chance) -> Option<Reply> {
         let named = message.option(code::IA_NA).and_then(|ia| ia.get(30..32));
         let named = named.map(|low| u16::from_be_bytes([low[0], low[1]]));
-        let mut reply = Reply {
-            kind: Kind::Reply,
-            xid: message.xid,
-            server: SERVER.to_vec(),
-            preference: 0,
-            status: None,
-            rapid_commit: false,
-            addresses: None,
-            prefixes: None,
-            dns: Vec::new(),
-            search: Vec::new(),
-            sol_max_rt: None,
-            inf_max_rt: None,
-            refresh: None,
-        };
+        let mut reply = Reply::bare(Kind::Reply, message.xid, SERVER.to_vec());
         if chance.one_in(20) && self.forgets {
             self.leases.clear();
         }

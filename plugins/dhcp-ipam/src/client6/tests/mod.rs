@@ -128,20 +128,10 @@ fn status(number: u16) -> Status {
 
 /// What a server answers when all is well.
 fn reply(client: &TestClient, kind: Kind) -> Reply {
+    let xid = client.state.exchange().map_or(0, |exchange| exchange.xid);
     Reply {
-        kind,
-        xid: client.state.exchange().map_or(0, |exchange| exchange.xid),
-        server: SERVER.to_vec(),
-        preference: 0,
-        status: None,
-        rapid_commit: false,
         addresses: Some(given(ADDRESS, 1000, 1600)),
-        prefixes: None,
-        dns: Vec::new(),
-        search: Vec::new(),
-        sol_max_rt: None,
-        inf_max_rt: None,
-        refresh: None,
+        ..Reply::bare(kind, xid, SERVER.to_vec())
     }
 }
 

@@ -153,3 +153,25 @@ pub(crate) struct Reply {
     /// How long what it says beside addresses is good, in seconds (RFC 8415, 21.23).
     pub(crate) refresh: Option<u32>,
 }
+
+#[cfg(any(test, fuzzing))]
+impl Reply {
+    /// One of a server that says nothing more.
+    pub(crate) fn bare(kind: Kind, xid: u32, server: Vec<u8>) -> Self {
+        Self {
+            kind,
+            xid,
+            server,
+            preference: 0,
+            status: None,
+            rapid_commit: false,
+            addresses: None,
+            prefixes: None,
+            dns: Vec::new(),
+            search: Vec::new(),
+            sol_max_rt: None,
+            inf_max_rt: None,
+            refresh: None,
+        }
+    }
+}
