@@ -121,6 +121,16 @@ fn during_del<T>(world: &World, c1: &Container, mut act: impl FnMut() -> Option<
     panic!("no DEL was seen to wait");
 }
 
+/// A killed daemon left a lease with the server, and word of it on disk.
+#[track_caller]
+fn given_back_by_the_next(world: &World) {
+    until_leases6(1);
+    world.deaf_to(None);
+    let _daemon = world.daemon();
+    until_leases6(0);
+    assert!(until(SOON, || files() == 0));
+}
+
 #[test]
 fn a_daemon_killed_while_a_release_has_no_answer_gives_the_lease_back_after_all() {
     let world = World::with_ipv6();
@@ -132,11 +142,7 @@ fn a_daemon_killed_while_a_release_has_no_answer_gives_the_lease_back_after_all(
         Some(())
     });
     drop(daemon);
-    until_leases6(1);
-    world.deaf_to(None);
-    let _daemon = world.daemon();
-    until_leases6(0);
-    assert!(until(SOON, || files() == 0));
+    given_back_by_the_next(&world);
 }
 
 #[test]
@@ -181,11 +187,7 @@ fn a_daemon_killed_while_what_is_given_back_is_wanted_again_gives_it_back_after_
         })
     });
     drop(daemon);
-    until_leases6(1);
-    world.deaf_to(None);
-    let _daemon = world.daemon();
-    until_leases6(0);
-    assert!(until(SOON, || files() == 0));
+    given_back_by_the_next(&world);
 }
 
 #[test]
