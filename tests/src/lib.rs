@@ -31,6 +31,7 @@
 mod binaries;
 mod concurrent;
 mod container;
+mod dnsmasq;
 pub mod faults;
 mod firewalld;
 mod host;

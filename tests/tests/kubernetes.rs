@@ -202,20 +202,12 @@ fn a_lease_comes_from_the_server_of_the_vlan_without_a_default_route() {
         "ip link set eth1 up; ip link add link eth1 vlan100 type vlan id 100
          ip addr add 10.100.0.1/24 dev vlan100; ip link set vlan100 up",
     );
-    let dnsmasq = server.spawn([
-        "dnsmasq",
-        "--no-daemon",
-        "--conf-file=/dev/null",
-        "--port=0",
-        "--interface=vlan100",
-        "--bind-interfaces",
-        "--no-ping",
-        "--pid-file=",
+    let range = [
         "--dhcp-range=10.100.0.100,10.100.0.199,1h",
         "--dhcp-leasefile=/run/testbed/leases",
-    ]);
+    ];
+    let _dnsmasq = server.dnsmasq("vlan100", &range, "DHCP, IP range");
     let soon = std::time::Duration::from_secs(30);
-    dnsmasq.until_output_has("DHCP, IP range", soon);
     let program = host.plugin("dhcp-ipam").file().to_owned();
     let daemon = host.spawn([program.as_os_str(), "daemon".as_ref()]);
     let socket = || Path::new("/run/cni/dhcp.sock").exists();

@@ -251,18 +251,11 @@ fn dhcp_server(host: &Host) -> Process {
          ip link add srv type veth peer name srv-port && ip link set srv-port master mix0 && ip link set srv-port up
          ip link set srv up",
     );
-    host.spawn([
-        "dnsmasq",
-        "--no-daemon",
-        "--conf-file=/dev/null",
-        "--port=0",
-        "--interface=mix0",
-        "--bind-interfaces",
-        "--no-ping",
-        "--pid-file=",
+    let range = [
         "--dhcp-range=10.66.0.100,10.66.0.200,255.255.255.0,1h",
         "--dhcp-leasefile=/run/testbed/dnsmasq.leases",
-    ])
+    ];
+    host.dnsmasq("mix0", &range, "DHCP, IP range")
 }
 
 #[test]

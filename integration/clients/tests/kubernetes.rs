@@ -194,20 +194,11 @@ fn the_daemonset_installs_the_plugins_and_its_daemon_keeps_leases_with_the_privi
     machine.sh("ip link add br0 type bridge && ip link set br0 up
          ip link add port type veth peer name lan netns server && ip link set port master br0 up");
     server.sh("ip addr add 10.240.0.1/24 dev lan; ip link set lan up");
-    let dnsmasq = server.spawn([
-        "dnsmasq",
-        "--no-daemon",
-        "--conf-file=/dev/null",
-        "--port=0",
-        "--interface=lan",
-        "--bind-interfaces",
-        "--no-ping",
-        "--pid-file=",
+    let range = [
         "--dhcp-range=10.240.0.100,10.240.0.110,1h",
         "--dhcp-leasefile=/run/testbed/leases",
-        "--log-dhcp",
-    ]);
-    dnsmasq.until_output_has("DHCP, IP range", Duration::from_secs(30));
+    ];
+    let dnsmasq = server.dnsmasq("lan", &range, "DHCP, IP range");
     let c1 = machine.container("c1");
     let ipam = json!({ "type": "dhcp-ipam", "startDaemon": false });
     let conf = conf("bridge-attach", json!({ "bridge": "br0", "ipam": ipam }));

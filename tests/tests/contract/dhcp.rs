@@ -24,26 +24,13 @@ pub(super) fn server(host: &Host) -> (Container, Process) {
 /// dnsmasq for one network, once it serves.
 pub(super) fn dnsmasq(server: &Container, network: &str) -> Process {
     let range = format!("--dhcp-range={network}.100,{network}.150,255.255.255.0,2m");
-    let dnsmasq = server.spawn([
-        "dnsmasq",
-        "--no-daemon",
-        "--conf-file=/dev/null",
-        "--user=root",
-        "--group=root",
-        "--port=0",
-        "--interface=eth0",
-        "--bind-interfaces",
-        "--no-ping",
-        "--pid-file=",
+    let options = [
         "--dhcp-authoritative",
-        // Each line then begins with the exchange's number.
-        "--log-dhcp",
         "--dhcp-option=option:dns-server,10.240.0.1",
         "--dhcp-leasefile=/run/dnsmasq.leases",
         &range,
-    ]);
-    dnsmasq.until_output_has("sockets bound exclusively", SOON);
-    dnsmasq
+    ];
+    server.dnsmasq("eth0", &options, "sockets bound exclusively")
 }
 
 pub(super) fn leases() -> usize {

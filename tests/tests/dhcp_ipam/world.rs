@@ -148,21 +148,6 @@ impl World {
     }
 }
 
-/// dnsmasq as both families have it.
-pub(crate) const DNSMASQ: [&str; 11] = [
-    "dnsmasq",
-    "--no-daemon",
-    "--conf-file=/dev/null",
-    "--user=root",
-    "--group=root",
-    "--port=0",
-    "--interface=eth0",
-    "--bind-interfaces",
-    "--no-ping",
-    "--pid-file=",
-    "--log-dhcp",
-];
-
 /// dnsmasq in a container whose `eth0` has an address of 10.240.0.0/24.
 #[track_caller]
 pub(crate) fn dnsmasq_on(server: &Container, (first, last): (u8, u8), options: &[&str]) -> Process {
@@ -172,9 +157,8 @@ pub(crate) fn dnsmasq_on(server: &Container, (first, last): (u8, u8), options: &
         "--dhcp-leasefile=/run/dnsmasq.leases",
         &range,
     ];
-    let process = server.spawn([&DNSMASQ[..], &usual, options].concat());
-    process.until_output_has("sockets bound exclusively", SOON);
-    process
+    let options = [&usual, options].concat();
+    server.dnsmasq("eth0", &options, "sockets bound exclusively")
 }
 
 /// A configuration for the plugin alone.

@@ -4,7 +4,7 @@ use std::fs;
 
 use plumb_tests::{Container, Process, Value, until};
 
-use crate::world::{DNSMASQ, SOON, World};
+use crate::world::{SOON, World};
 
 /// dnsmasq's option for a router advertisement alone, of which hosts make addresses.
 pub(crate) const RA_ONLY: &str = "--dhcp-range=fd00:240::,ra-only,64,10m";
@@ -104,9 +104,8 @@ pub(crate) fn dnsmasq6_on(server: &Container, options: &[&str]) -> Process {
         "--dhcp-option=option6:dns-server,[fd00:240::53]",
         "--dhcp-option=option6:domain-search,lab.example",
     ];
-    let process = server.spawn([&DNSMASQ[..], &usual, options].concat());
-    process.until_output_has("router advertisement on", SOON);
-    process
+    let options = [&usual, options].concat();
+    server.dnsmasq("eth0", &options, "router advertisement on")
 }
 
 /// The IPv6 addresses of an interface that are not link-local.

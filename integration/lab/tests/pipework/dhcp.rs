@@ -25,24 +25,12 @@ pub(crate) fn dnsmasq(server: &Container, link: &str) -> Process {
     server.sh(&format!(
         "ip addr add 10.240.0.1/24 dev {link}; ip link set {link} up"
     ));
-    let process = server.spawn([
-        "dnsmasq",
-        "--no-daemon",
-        "--conf-file=/dev/null",
-        "--user=root",
-        "--group=root",
-        "--port=0",
-        &format!("--interface={link}"),
-        "--bind-interfaces",
-        "--no-ping",
-        "--pid-file=",
+    let options = [
         "--dhcp-authoritative",
-        "--log-dhcp",
         "--dhcp-leasefile=/run/dnsmasq.leases",
         "--dhcp-range=10.240.0.10,10.240.0.30,255.255.255.0,2m",
-    ]);
-    process.until_output_has("sockets bound exclusively", SOON);
-    process
+    ];
+    server.dnsmasq(link, &options, "sockets bound exclusively")
 }
 
 fn leases() -> String {
