@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use plumb_tests::{Container, Process, json, until};
 
+use crate::events::{program, told, until_told};
 use crate::family::V4;
 use crate::world::{SOON, World, address, alone, bridged, dnsmasq_on, leases, v4};
 
@@ -78,6 +79,20 @@ fn the_mtu_of_a_lease_is_that_of_the_interface_and_follows_it() {
     bridge.previous(&result).del(&c1, &conf).succeeds();
 }
 
+/// What the kernel says of addresses and routes, from now on.
+#[track_caller]
+fn monitored(container: &Container) -> Process {
+    let monitor = container.spawn(["ip", "-4", "-o", "monitor", "address", "route"]);
+    // It does not say when it has begun to listen: something for it to see, until it does. Of a route that is replaced by the
+    // same one the kernel says nothing.
+    let listening = || {
+        container.sh("ip route add 192.0.2.0/24 dev eth0; ip route del 192.0.2.0/24 dev eth0");
+        monitor.output().contains("192.0.2.0/24")
+    };
+    assert!(until(SOON, listening), "{}", monitor.output());
+    monitor
+}
+
 #[test]
 fn a_route_whose_mtu_changes_is_replaced_without_a_moment_between() {
     let world = World::new();
@@ -89,19 +104,70 @@ fn a_route_whose_mtu_changes_is_replaced_without_a_moment_between() {
         .plugin("bridge-attach")
         .add(&c1, bridged(json!({})))
         .succeeds();
-    let monitor = c1.spawn(["ip", "-4", "monitor", "route"]);
-    // It does not say when it has begun to listen: something for it to see, until it does. Of a route that is replaced by the
-    // same one the kernel says nothing.
-    let listening = || {
-        c1.sh("ip route add 192.0.2.0/24 dev eth0; ip route del 192.0.2.0/24 dev eth0");
-        monitor.output().contains("192.0.2.0/24")
-    };
-    assert!(until(SOON, listening), "{}", monitor.output());
+    let monitor = monitored(&c1);
     let _dnsmasq = replaced(&world, dnsmasq, &["--dhcp-option=26,1350"]);
     world.command(&["renew", "testnet/c1/eth0"]);
     monitor.until_output_has("mtu 1350", SOON);
     let seen = monitor.output();
     assert!(!seen.contains("Deleted default"), "{seen}");
+}
+
+#[test]
+fn a_mask_routes_and_name_servers_that_a_renewal_brings_are_in_the_place_of_the_old() {
+    let world = World::new();
+    let before = [
+        "--dhcp-option=121,10.8.0.0/16,10.240.0.1,10.7.0.0/16,10.240.0.1",
+        "--dhcp-option=6,10.240.0.53",
+    ];
+    let dnsmasq = world.dnsmasq_with((100, 110), &before);
+    let _daemon = world.daemon();
+    program("/run/hook", "");
+    let c1 = world.host.container("c1");
+    let conf = bridged(json!({ "onChange": "/run/hook" }));
+    let bridge = world.host.plugin("bridge-attach");
+    let given = address(&bridge.add(&c1, &conf).succeeds());
+    let bare = given.strip_suffix("/24").unwrap();
+    let wide = format!("{bare}/16");
+    let monitor = monitored(&c1);
+
+    let after = [
+        "--dhcp-option=1,255.255.0.0",
+        "--dhcp-option=121,10.8.0.0/16,10.240.0.1,10.9.0.0/16,10.240.0.9",
+        "--dhcp-option=6,10.240.0.54",
+    ];
+    let _dnsmasq = replaced(&world, dnsmasq, &after);
+    world.command(&["renew", "testnet/c1/eth0"]);
+    // After the address, the routes and the program's word of them.
+    until_told(&["bound", "changed"]);
+    assert_eq!(v4(&c1), [&wide[..]]);
+    let mut routes = c1.routes();
+    routes.retain(|route| route.starts_with("10."));
+    routes.sort();
+    let expected = [
+        format!("10.240.0.0/16 dev eth0 proto kernel scope link src {bare}"),
+        "10.8.0.0/16 via 10.240.0.1 dev eth0".to_owned(),
+        "10.9.0.0/16 via 10.240.0.9 dev eth0".to_owned(),
+    ];
+    assert_eq!(routes, expected);
+    let told = told();
+    for (which, address, dns) in [
+        ("previous", &given, "10.240.0.53"),
+        ("lease", &wide, "10.240.0.54"),
+    ] {
+        let lease = &told[1][which];
+        assert_eq!(lease["address"], *address, "{which}");
+        assert_eq!(lease["dns"], json!([dns]), "{which}");
+    }
+
+    // There was an address all the time, and the way that stayed was there as well.
+    let seen = monitor.output();
+    let line = |words: &str, is_gone: bool| {
+        let is_it = |line: &str| line.contains(words) && line.contains("Deleted") == is_gone;
+        seen.lines().position(is_it)
+    };
+    let (came, went) = (line(&wide, false), line(&given, true));
+    assert!(came.is_some() && came < went, "{seen}");
+    assert_eq!(line("10.8.0.0/16", true), None, "{seen}");
 }
 
 #[test]
