@@ -9,7 +9,8 @@ use crate::world::{SOON, World, address, alone, bridged, leases};
 /// All that a server is told, as tcpdump reads it.
 #[track_caller]
 pub(crate) fn overheard(world: &World) -> Process {
-    let line = "tcpdump -Z root -i eth0 -n -l -U --immediate-mode -vvv udp port 67 or udp port 547";
+    let line =
+        "tcpdump -Z root -i eth0 -n -e -l -U --immediate-mode -vvv udp port 67 or udp port 547";
     let process = world.server.spawn(line.split(' '));
     process.until_output_has("listening on", SOON);
     process

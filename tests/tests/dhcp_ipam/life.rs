@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use plumb_tests::{at_once, json, until};
+use nix::sys::signal::Signal;
+use plumb_tests::{Node, at_once, json, until};
 
+use crate::asked::overheard;
 use crate::world::{OnDemand, SOON, World, address, alone, bridged, leases, until_leases, v4};
 
 #[test]
@@ -27,7 +29,8 @@ fn a_container_on_a_bridge_gets_a_lease_and_gives_it_back() {
         result["dns"],
         json!({ "nameservers": ["10.240.0.53"], "domain": "lab.example", "search": ["lab.example", "example"] })
     );
-    assert_eq!(v4(&c1), [given]);
+    assert_eq!(v4(&c1), [&given[..]]);
+    let bare = given.trim_end_matches("/24");
     let default = c1
         .routes()
         .into_iter()
@@ -57,8 +60,17 @@ fn a_container_on_a_bridge_gets_a_lease_and_gives_it_back() {
     assert_eq!(mode & 0o777, 0o600);
 
     until_leases(1);
+    let mac = |node: &Node| node.link("eth0").unwrap()["address"].clone();
+    let (from, to) = (mac(&c1), mac(&world.server));
+    let heard = overheard(&world);
     bridge.previous(&result).del(&c1, &conf).succeeds();
     until_leases(0);
+    // From the address to the server alone, and not on the link of everybody.
+    heard.until_output_has("DHCP-Message (53), length 1: Release", SOON);
+    let ends = format!("{bare}.68 > 10.240.0.1.67");
+    let link = format!("{} > {}", from.as_str().unwrap(), to.as_str().unwrap());
+    let heard = heard.output();
+    assert!(heard.contains(&ends) && heard.contains(&link), "{heard}");
     assert!(world.listed("testnet/c1/eth0").is_null());
 }
 
@@ -118,7 +130,7 @@ fn thirty_two_containers_at_once_without_a_daemon_have_a_lease_each() {
 #[test]
 fn a_renewal_goes_from_the_address_to_the_server_alone() {
     let world = World::new();
-    let _dnsmasq = world.dnsmasq(100, 150);
+    let dnsmasq = world.dnsmasq(100, 150);
     let _daemon = world.daemon();
     let c1 = world.host.container("c1");
     let bridge = world.host.plugin("bridge-attach");
@@ -137,6 +149,16 @@ fn a_renewal_goes_from_the_address_to_the_server_alone() {
     );
     let bound = || world.listed("testnet/c1/eth0")["state"] == "BOUND";
     assert!(until(SOON, bound), "{}", world.listed("testnet/c1/eth0"));
+    assert_eq!(c1.sh("ss -Hanu"), "");
+
+    // The kernel sends it, which knows the way to every server; not who writes to the link.
+    dnsmasq.signal(Signal::SIGKILL);
+    drop(dnsmasq);
+    world.command(&["renew", "testnet/c1/eth0"]);
+    let asks = || world.listed("testnet/c1/eth0")["state"] == "RENEWING";
+    assert!(until(SOON, asks), "{}", world.listed("testnet/c1/eth0"));
+    let open = c1.sh("ss -Hanu");
+    assert!(open.contains(&format!("{given}%eth0:68")), "{open}");
 }
 
 #[test]
