@@ -276,7 +276,7 @@ fn queue(config: &Config, store: &Store, owner: &Owner) {
             return;
         }
         Ok(lock) => lock,
-        // Nor can a daemon have it.
+        // To be given back twice is better than never.
         Err(error) => {
             log::warning(format_args!("{error}"));
             None

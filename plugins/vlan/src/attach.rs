@@ -180,14 +180,8 @@ impl<'a> Attempt<'a> {
             made = self.add_link(below, &name, mac);
         }
         let mut found = self.in_container(&name)?;
-        let begun = Instant::now();
-        while self.call.config.mode == Mode::Direct
-            && found.is_none()
-            && made.as_ref().is_err_and(netlink::Error::is_taken)
-            && begun.elapsed() < PASSING
-        {
-            std::thread::sleep(PAUSE);
-            made = self.add_link(below, &name, mac);
+        if found.is_none() && self.call.config.mode == Mode::Direct {
+            made = self.add_when_free(below, &name, mac, made);
             found = self.in_container(&name)?;
         }
         if let Err(error) = made {
@@ -273,6 +267,22 @@ impl<'a> Attempt<'a> {
                 netns,
             }),
         }
+    }
+
+    /// Tries again for as long as a container that vanished may still have the VLAN.
+    fn add_when_free(
+        &mut self,
+        below: &Link,
+        name: &IfName,
+        mac: Option<Mac>,
+        mut made: Result<(), netlink::Error>,
+    ) -> Result<(), netlink::Error> {
+        let begun = Instant::now();
+        while made.as_ref().is_err_and(netlink::Error::is_taken) && begun.elapsed() < PASSING {
+            std::thread::sleep(PAUSE);
+            made = self.add_link(below, name, mac);
+        }
+        made
     }
 
     fn in_container(&mut self, name: &IfName) -> Result<Option<Link>, Error> {
